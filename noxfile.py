@@ -1,0 +1,55 @@
+"""The project's checks: ``nox`` runs lint, types and tests; ``nox -l`` lists every session."""
+
+import os
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    """Install dependency groups of pyproject.toml, and the package itself unless told not to."""
+    project = nox.project.load_toml("pyproject.toml")
+    session.install(*nox.project.dependency_groups(project, *groups))
+    if package:
+        session.install(".")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the test suite; arguments after ``--`` go to pytest."""
+    _install(session, "tests")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff."""
+    _install(session, "lint", package=False)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package with mypy, strictly."""
+    _install(session, "types")
+    session.run("mypy")
+
+
+@nox.session(default=False)
+def realdata(session: nox.Session) -> None:
+    """Check against the published benchmark sets, in the folder that QSR_BENCHMARKS names."""
+    if "QSR_BENCHMARKS" not in session.env and "QSR_BENCHMARKS" not in os.environ:
+        session.error("set QSR_BENCHMARKS to a folder that holds Set5, Set14 and B100")
+    _install(session, "tests")
+    session.run("pytest", "-m", "realdata", *session.posargs)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Measure branch coverage of the test suite."""
+    _install(session, "tests")
+    session.run("pytest", "--cov", "--cov-report=term-missing:skip-covered", *session.posargs)

@@ -1,0 +1,172 @@
+"""Photographs and networks that many tests share; networks are built and converted once."""
+
+import numpy as np
+import pytest
+import skimage.data
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+FIXED_SIZE = (40, 48)
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """Crops of four photographs, of four sizes and with no white: ``(h, w, 3)`` ``uint8``."""
+    return {
+        "astronaut": skimage.data.astronaut()[20:60, 170:218],
+        "chelsea": skimage.data.chelsea()[90:123, 110:167],
+        "coffee": skimage.data.coffee()[100:148, 200:240],
+        "rocket": skimage.data.rocket()[150:181, 300:331],
+    }
+
+
+@pytest.fixture(scope="session")
+def xcat_keras():
+    """An XCAT with fresh weights of a fixed seed: small noise on nearest neighbour."""
+    import tf_keras
+
+    from qsr.models.zoo import build
+
+    tf_keras.utils.set_random_seed(7)
+    return build("xcat")
+
+
+@pytest.fixture(scope="session")
+def xcat(xcat_keras):
+    """Its float ``.tflite`` file."""
+    return _converted(xcat_keras)
+
+
+@pytest.fixture(scope="session")
+def trained_xcat_keras():
+    """An XCAT whose every trainable value, biases too, was moved from where it starts."""
+    from qsr.models.zoo import build
+
+    model = build("xcat")
+    _fill(model, seed=11, gain=0.5)
+    return model
+
+
+@pytest.fixture(scope="session")
+def trained_xcat(trained_xcat_keras):
+    """Its float ``.tflite`` file."""
+    return _converted(trained_xcat_keras)
+
+
+@pytest.fixture(scope="session")
+def espcn_keras():
+    """An ESPCN of another project: x2, 5x5 tanh, 3x3, depth-to-space, no clip, 0..1."""
+    import tensorflow as tf
+    import tf_keras
+
+    picture = tf_keras.Input((None, None, 3))
+    features = tf_keras.layers.Conv2D(16, 5, padding="same", activation="tanh")(picture)
+    features = tf_keras.layers.Conv2D(12, 3, padding="same", name="last_conv")(features)
+    model = tf_keras.Model(picture, tf.nn.depth_to_space(features, 2))
+    _fill(model, seed=12, gain=0.1)
+    kernel, bias, last_kernel, last_bias = model.get_weights()
+    kernel[2, 2, :, :3] += 0.4 * np.eye(3)  # where tanh is nearly straight
+    last_kernel[1, 1, :3] += np.tile(np.eye(3), 4) / 0.4
+    model.set_weights([kernel, bias, last_kernel, last_bias])
+    return model
+
+
+@pytest.fixture(scope="session")
+def espcn(espcn_keras):
+    """Its float ``.tflite`` file."""
+    return _converted(espcn_keras)
+
+
+@pytest.fixture(scope="session")
+def abpn_keras():
+    """An ABPN of another project: x3, anchor of repeated pictures, clip at 255, of one size."""
+    return _abpn(FIXED_SIZE)
+
+
+@pytest.fixture(scope="session")
+def abpn(abpn_keras):
+    """Its float ``.tflite`` file; it takes 48x40 pixels alone, and white is 255."""
+    return _converted(abpn_keras)
+
+
+@pytest.fixture(scope="session")
+def abpn_of_any_size():
+    """The float ``.tflite`` file of the same network with the same weights for any size."""
+    return _converted(_abpn((None, None)))
+
+
+@pytest.fixture(scope="session")
+def fsrcnn_keras():
+    """An FSRCNN of another project: x2, 5x5 PReLU, 4x4 transposed convolution, no clip, 0..1."""
+    import tf_keras
+
+    picture = tf_keras.Input((None, None, 3))
+    features = tf_keras.layers.Conv2D(12, 5, padding="same")(picture)
+    features = tf_keras.layers.PReLU(shared_axes=[1, 2])(features)
+    upscaled = tf_keras.layers.Conv2DTranspose(3, 4, strides=2, padding="same")(features)
+    model = tf_keras.Model(picture, upscaled)
+    _fill(model, seed=14, gain=0.1)
+    kernel, bias, slope, last_kernel, last_bias = model.get_weights()
+    kernel[2, 2, :, :3] += np.eye(3)
+    tent = np.array([0.25, 0.75, 0.75, 0.25])  # bilinear interpolation by two
+    last_kernel[..., :3] += np.multiply.outer(np.outer(tent, tent), np.eye(3))
+    model.set_weights([kernel, bias, slope, last_kernel, last_bias])
+    return model
+
+
+@pytest.fixture(scope="session")
+def fsrcnn(fsrcnn_keras):
+    """Its float ``.tflite`` file."""
+    return _converted(fsrcnn_keras)
+
+
+@pytest.fixture(scope="session")
+def run_bare():
+    """Run a model as it is: ``(model, input) -> output``.
+
+    On TFLite's own kernels, or with ``fast`` on XNNPACK's, as the interpreter does by default; they
+    differ in the last bits of a float and, seldom, by one in an integer.
+    """
+
+    def run(model, values, *, fast=False):
+        interpreter = Interpreter(
+            model_content=model,
+            experimental_op_resolver_type=OpResolverType.AUTO
+            if fast
+            else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        index = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(index, values.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(index, values)
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+    return run
+
+
+def _abpn(size):
+    import tensorflow as tf
+    import tf_keras
+
+    picture = tf_keras.Input((*size, 3), batch_size=1)
+    features = tf_keras.layers.Conv2D(8, 3, padding="same", activation="relu")(picture)
+    features = tf_keras.layers.Conv2D(27, 3, padding="same")(features)
+    anchored = features + tf.concat([picture] * 9, axis=3)
+    upscaled = tf.nn.depth_to_space(anchored, 3)
+    model = tf_keras.Model(picture, tf.clip_by_value(upscaled, 0.0, 255.0))
+    _fill(model, seed=13, gain=0.5)
+    return model
+
+
+def _converted(model):
+    from qsr.tflite.convert import convert_keras
+
+    return convert_keras(model)
+
+
+def _fill(model, *, seed, gain):
+    """Set every trainable value, biases and slopes too, to noise; a layer changes size by gain."""
+    random = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 400
+        weight.assign(random.normal(0, gain / np.sqrt(fan_in), weight.shape))
