@@ -1,0 +1,1 @@
+"""Photographs as training and test data: LR/HR pairs, augmentation, the training pipeline."""

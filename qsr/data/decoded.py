@@ -1,0 +1,176 @@
+"""LR/HR pairs decoded once into one memory-mapped file, shared by every process that reads them."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsr.atomic import replacing
+from qsr.data.pairs import Pair
+from qsr.errors import ImageError
+
+Image = NDArray[np.uint8]
+
+_INDEX = "index.json"
+_PIXELS = ".u8"
+
+
+@dataclass(frozen=True)
+class DecodedPairs(Sequence[tuple[Image, Image]]):
+    """A sequence of ``(lr, hr)``: ``(h, w, 3)`` and ``(scale*h, scale*w, 3)``, ``uint8`` RGB.
+
+    The arrays are read-only views of the file, so an object of this class is cheap to send to
+    another process, and pages are read from disk as they are used. A slice is again one of these.
+
+    Attributes:
+        path: the file of all pixels, named after the images in it, so that it never holds others.
+        names: name of each pair.
+        sizes: height and width of each LR image, in pixels.
+        offsets: where each pair starts in the file, in bytes.
+        scale: HR size over LR size.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    offsets: tuple[int, ...]
+    scale: int
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.names)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the pair at ``index``, or the pairs of a slice."""
+        if isinstance(index, slice):
+            return replace(
+                self,
+                names=self.names[index],
+                sizes=self.sizes[index],
+                offsets=self.offsets[index],
+            )
+        height, width = self.sizes[index]
+        pixels = _mapped(self.path)
+        start = self.offsets[index]
+        middle = start + height * width * 3
+        stop = middle + height * width * 3 * self.scale**2
+        lr = pixels[start:middle].reshape(height, width, 3)
+        hr = pixels[middle:stop].reshape(height * self.scale, width * self.scale, 3)
+        return lr, hr
+
+
+def decode(
+    pairs: Sequence[Pair],
+    folder: Path,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> DecodedPairs:
+    """Decode ``pairs`` into ``folder``, or take what an earlier call left there for the same files.
+
+    Args:
+        pairs: what to decode, at least one; all of one scale.
+        folder: created if missing; its earlier content is replaced unless it is the same.
+        on_progress: called with (done, total) after each pair.
+
+    Returns:
+        The decoded pairs, in the order of ``pairs``.
+
+    Raises:
+        ImageError: a file cannot be decoded, or ``folder`` cannot be written.
+        ValueError: no pairs, or pairs of different scales.
+    """
+    scales = {pair.scale for pair in pairs}
+    if len(scales) != 1:
+        raise ValueError(f"pairs of one scale are needed, not of {sorted(scales)}")
+    key = _key(pairs)
+    index_path = folder / _INDEX
+    if (found := _read_index(index_path, pairs, key)) is not None:
+        return found
+    path = _pixels_path(folder, key)
+    sizes: list[tuple[int, int]] = []
+    offsets: list[int] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for earlier in (index_path, *folder.glob(f"*{_PIXELS}")):
+            earlier.unlink(missing_ok=True)  # never overwritten: somebody may have it mapped
+        _mapped.cache_clear()
+        with path.open("wb") as pixels:
+            for done, pair in enumerate(pairs, start=1):
+                lr, hr = pair.load()
+                sizes.append((lr.shape[0], lr.shape[1]))
+                offsets.append(pixels.tell())
+                pixels.write(lr.tobytes())
+                pixels.write(hr.tobytes())
+                if on_progress is not None:
+                    on_progress(done, len(pairs))
+            index = {"key": key, "bytes": pixels.tell(), "sizes": sizes, "offsets": offsets}
+            pixels.flush()
+            os.fsync(pixels.fileno())  # the index vouches for them
+        with replacing(index_path) as unfinished:
+            unfinished.write_text(json.dumps(index))
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot keep the decoded images there: {error}") from error
+    return _decoded(path, pairs, sizes, offsets)
+
+
+def _decoded(
+    path: Path,
+    pairs: Sequence[Pair],
+    sizes: Sequence[tuple[int, int]],
+    offsets: Sequence[int],
+) -> DecodedPairs:
+    return DecodedPairs(
+        path,
+        names=tuple(pair.name for pair in pairs),
+        sizes=tuple((height, width) for height, width in sizes),
+        offsets=tuple(offsets),
+        scale=pairs[0].scale,
+    )
+
+
+def _key(pairs: Sequence[Pair]) -> str:
+    """Identify the pairs by name and scale, and the files behind them by path, size and time."""
+    digest = sha256()
+    for pair in pairs:
+        for path in (pair.hr_path, pair.lr_path):
+            entry = (pair.name, pair.scale, str(path), path and _state(path))
+            digest.update(repr(entry).encode())
+    return digest.hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return the size and the time of change of a file."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
+    return state.st_size, state.st_mtime_ns
+
+
+def _pixels_path(folder: Path, key: str) -> Path:
+    return folder / f"{key[:16]}{_PIXELS}"
+
+
+def _read_index(path: Path, pairs: Sequence[Pair], key: str) -> DecodedPairs | None:
+    """Return what lies in the folder, or None when it is missing, torn or of other files."""
+    pixels = _pixels_path(path.parent, key)
+    try:
+        index = json.loads(path.read_text())
+        if index["key"] != key or index["bytes"] != pixels.stat().st_size:
+            return None
+        return _decoded(pixels, pairs, index["sizes"], index["offsets"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@lru_cache(maxsize=4)
+def _mapped(path: Path) -> Image:
+    """Map the file into memory, once per process."""
+    return np.memmap(path, dtype=np.uint8, mode="r")
