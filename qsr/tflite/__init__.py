@@ -1,0 +1,1 @@
+"""``.tflite`` files: read, edited, run, and made from Keras models."""

@@ -1,0 +1,145 @@
+"""A ``.tflite`` file read, edited and written back, against the interpreter's view of it."""
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from qsr import calibration as cal
+from qsr.errors import ModelError
+from qsr.tflite.graph import Graph, _pack
+
+NETWORKS = ["trained_xcat", "espcn", "fsrcnn", "abpn", "integer"]
+
+
+@pytest.fixture(scope="module")
+def integer(trained_xcat, photographs):
+    """A quantized XCAT."""
+    return cal.quantize(trained_xcat, cal.collect(trained_xcat, photographs).merged())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_tensors(network, request):
+    """Tensors have the names, types, shapes, scales and zero points that the interpreter tells."""
+    model = request.getfixturevalue(network)
+    graph = Graph(model)
+    interpreter = Interpreter(model_content=model)
+    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    for tensor in graph.tensors:
+        detail = details[tensor.index]
+        assert tensor.name == detail["name"]
+        assert tensor.dtype == np.dtype(detail["dtype"]).name
+        if tensor.constant:
+            assert tensor.shape == tuple(detail["shape"])
+        else:
+            assert tensor.shape == tuple(detail["shape_signature"])
+        parameters = detail["quantization_parameters"]
+        np.testing.assert_array_equal(tensor.scale, parameters["scales"])
+        np.testing.assert_array_equal(tensor.zero_point, parameters["zero_points"])
+        assert tensor.quantized == (len(parameters["scales"]) > 0)
+    assert graph.input.index == interpreter.get_input_details()[0]["index"]
+    assert graph.output.index == interpreter.get_output_details()[0]["index"]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_operators(network, request):
+    """Operators are those that the interpreter runs, in its order and on its tensors."""
+    model = request.getfixturevalue(network)
+    found = [(one.kind, one.inputs, one.outputs) for one in Graph(model).operators]
+    details = Interpreter(
+        model_content=model,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )._get_ops_details()
+    expected = [
+        (detail["op_name"], tuple(detail["inputs"]), tuple(detail["outputs"])) for detail in details
+    ]
+    assert found == expected
+
+
+@pytest.mark.parametrize("network", ["trained_xcat", "espcn", "fsrcnn", "abpn"])
+def test_activations(network, request):
+    """Activations are the input and all real numbers that operators give; no weights, no sizes."""
+    graph = Graph(request.getfixturevalue(network))
+    produced = [index for operator in graph.operators for index in operator.outputs]
+    expected = [
+        index for index in [graph.input_index, *produced] if graph.tensors[index].dtype == "float32"
+    ]
+    assert sorted(tensor.index for tensor in graph.activations) == sorted(expected)
+    assert len({tensor.name for tensor in graph.activations}) == len(expected)
+
+
+def test_constants(trained_xcat_keras, trained_xcat):
+    """Constants hold the weights that the Keras model has."""
+    graph = Graph(trained_xcat)
+    stored = [
+        graph.constant(tensor.index)
+        for tensor in graph.tensors
+        if tensor.constant and tensor.dtype == "float32"
+    ]
+    for layer in trained_xcat_keras.layers:
+        for weight in layer.get_weights():
+            turned = weight.transpose(3, 0, 1, 2) if weight.ndim == 4 else weight
+            assert any(np.array_equal(turned, one) for one in stored), layer.name
+
+
+def test_neighbours(trained_xcat):
+    """Producer and consumers of a tensor are the operators that make and read it."""
+    graph = Graph(trained_xcat)
+    for tensor in graph.tensors:
+        makers = [one for one in graph.operators if tensor.index in one.outputs]
+        known = graph.producer.get(tensor.index)
+        assert makers == ([] if known is None else [known])
+        readers = tuple(one for one in graph.operators if tensor.index in one.inputs)
+        assert graph.consumers[tensor.index] == readers
+
+
+def test_a_tensor_read_twice_by_one_operator(abpn):
+    """An operator that reads a tensor several times is one consumer of it."""
+    graph = Graph(abpn)
+    (joins,) = [one for one in graph.operators if one.kind == "CONCATENATION"]
+    assert joins.inputs == (graph.input_index,) * 9
+    assert graph.consumers[graph.input_index].count(joins) == 1
+
+
+def test_repeated_names(espcn):
+    """Tensors of one name are told apart by their numbers; other names stay."""
+    flat = schema.ModelT.InitFromPackedBuf(espcn, 0)
+    for index in (5, 6):
+        flat.subgraphs[0].tensors[index].name = b"twin"
+    names = [tensor.name for tensor in Graph(_pack(flat)).tensors]
+    assert names[5:7] == ["twin#5", "twin#6"]
+    before = [tensor.name for tensor in Graph(espcn).tensors]
+    assert names[:5] + names[7:] == before[:5] + before[7:]
+
+
+def test_no_constant(espcn):
+    """The values of a tensor that is not constant are refused by its name."""
+    graph = Graph(espcn)
+    with pytest.raises(ModelError, match=r"serving_default.*: no constant"):
+        graph.constant(graph.input_index)
+
+
+def test_with_ranges(espcn, photographs, run_bare):
+    """Ranges are in the named tensors and nowhere else, and the model gives the same picture."""
+    graph = Graph(espcn)
+    changed = graph.with_ranges({graph.output_index: (-0.25, 1.5), 5: (0, 2)})
+    flat = schema.ModelT.InitFromPackedBuf(changed, 0)
+    found = {
+        index: (*tensor.quantization.min, *tensor.quantization.max)
+        for index, tensor in enumerate(flat.subgraphs[0].tensors)
+        if getattr(tensor.quantization, "min", None) is not None
+    }
+    assert found == {graph.output_index: (-0.25, 1.5), 5: (0.0, 2.0)}
+    values = photographs["rocket"][None] / np.float32(255)
+    np.testing.assert_array_equal(run_bare(changed, values), run_bare(espcn, values))
+    assert graph.with_ranges({}) == Graph(graph.with_ranges({})).with_ranges({})
+
+
+def test_with_ranges_changes_nothing_else(espcn):
+    """Ranges written once are neither in the graph nor in what it writes next."""
+    graph = Graph(espcn)
+    untouched = graph.with_ranges({})
+    written = graph.with_ranges({5: (0, 2)})
+    assert graph.with_ranges({6: (0, 2)}) == Graph(espcn).with_ranges({6: (0, 2)})
+    assert graph.with_ranges({5: (0, 2)}) == written != untouched
+    assert graph.with_ranges({}) == untouched
