@@ -1,0 +1,62 @@
+"""A small search with a slow score, run as a process of its own by the tests that kill it."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsr import calibration as cal
+from qsr.calibration.executor import local_processes
+from qsr.calibration.ranges import load_table
+
+
+@dataclass(frozen=True)
+class HashScore:
+    """Gives each model three numbers that follow from its bytes alone, after a while.
+
+    Attributes:
+        folder: where each call leaves a file named after the process that made it.
+        seconds: the longest that a call takes; how long follows from the model.
+    """
+
+    folder: Path
+    seconds: float = 0.0
+
+    def __call__(self, model: bytes) -> list[float]:
+        """Return three numbers from 0 to 255."""
+        digest = hashlib.sha256(model).digest()
+        with (self.folder / f"{os.getpid()}.calls").open("a") as calls:
+            calls.write(f"{digest.hex()}\n")
+        time.sleep(self.seconds * (0.5 + digest[3] / 510))
+        return [float(value) for value in digest[:3]]
+
+
+def main() -> None:
+    """Run the search: model, table, journal, folder of calls, seconds, workers."""
+    model, table, journal, folder = (Path(argument) for argument in sys.argv[1:5])
+    seconds, workers = float(sys.argv[5]), int(sys.argv[6])
+    with local_processes(workers) as executor:
+        study = cal.search(
+            model,
+            load_table(table),
+            HashScore(folder, seconds),
+            journal=journal,
+            executor=executor,
+        )
+    print(json.dumps(summary(study)))  # noqa: T201 (read by the test)
+
+
+def summary(study: cal.Study) -> dict[str, object]:
+    """Return all of a study but how much of it was resumed, as JSON holds it."""
+    return {
+        "trials": [[*trial.images, trial.score, trial.model_hash] for trial in study.trials],
+        "best": [*study.best.images],
+        "model": hashlib.sha256(study.model).hexdigest(),
+    }
+
+
+if __name__ == "__main__":
+    main()
