@@ -1,0 +1,1 @@
+"""Super-resolution networks as Keras 2 models, built from one frozen config each."""

@@ -1,0 +1,178 @@
+"""XCAT (Ayazoglu and Bilecen, 2022) and every variant of its Tables 1 and 3."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from qsr.errors import UsageError
+
+if TYPE_CHECKING:
+    import tf_keras
+
+RGB_CHANNELS = 3
+
+_SMALLEST = {
+    "scale": 2,
+    "blocks": 0,
+    "x_channels": 1,
+    "y_channels": 1,
+    "x_kernel": 1,
+    "y_kernel": 1,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class XcatConfig:
+    """What an XCAT is made of; the defaults are the paper's model (16 519 + 81 parameters).
+
+    Attributes:
+        scale: upsampling factor.
+        blocks: number of HXBlocks, the paper's m.
+        x_channels: channels of the first part of the split, the paper's X.
+        y_channels: channels of the second part, the paper's Y.
+        x_kernel: kernel size of the convolution on X, in pixels.
+        y_kernel: kernel size of the convolution on Y, in pixels.
+        mixing: how a block joins its two parts: ``cross`` swaps them, ``straight`` keeps their
+            order (Table 3), ``conv1x1`` keeps it and adds a linear 1x1 convolution over all
+            channels, as the GBlock of XLSR does (Table 1, B and C).
+        block: ``hx``, or ``conv3x3`` for one 3x3 convolution in place of each HXBlock (Table 1, D).
+        last_conv_kernel: kernel size in pixels of the convolution after the last block; 0 leaves
+            it out (Table 1, F to M).
+        anchor: ``add`` adds the nearest-neighbour picture after the last convolution; ``concat``
+            joins it to the features before that convolution (Table 1, M).
+        trainable_anchor: let training change the nearest-neighbour kernel; section 3.1 advises
+            against it.
+        clipped: end in a clipped ReLU (section 3.2).
+    """
+
+    scale: int = 3
+    blocks: int = 2
+    x_channels: int = 21
+    y_channels: int = 7
+    x_kernel: int = 1
+    y_kernel: int = 3
+    mixing: Literal["cross", "straight", "conv1x1"] = "cross"
+    block: Literal["hx", "conv3x3"] = "hx"
+    last_conv_kernel: Literal[0, 1, 3] = 3
+    anchor: Literal["add", "concat"] = "add"
+    trainable_anchor: bool = False
+    clipped: bool = True
+
+    def __post_init__(self) -> None:
+        """Reject sizes that no network has."""
+        for name, smallest in _SMALLEST.items():
+            value = getattr(self, name)
+            if value < smallest:
+                raise UsageError(f"model.{name} must be at least {smallest}, not {value}")
+
+    @property
+    def channels(self) -> int:
+        """Width of the body, X + Y."""
+        return self.x_channels + self.y_channels
+
+    @property
+    def output_channels(self) -> int:
+        """Channels that depth-to-space turns into one RGB block."""
+        return RGB_CHANNELS * self.scale**2
+
+
+_DEFAULT = XcatConfig()
+_WITHOUT_LAST_CONV = XcatConfig(blocks=4, last_conv_kernel=0)
+
+VARIANTS: dict[str, XcatConfig] = {
+    "xcat": _DEFAULT,
+    # Table 1. A differs in training alone (one stage).
+    "xcat-a": _DEFAULT,
+    "xcat-b": replace(_DEFAULT, mixing="conv1x1"),
+    "xcat-c": replace(_DEFAULT, mixing="conv1x1", x_kernel=3),
+    "xcat-d": replace(_DEFAULT, block="conv3x3"),
+    "xcat-e": replace(_DEFAULT, blocks=4),
+    "xcat-f": replace(_DEFAULT, blocks=4, last_conv_kernel=1),
+    "xcat-g": _WITHOUT_LAST_CONV,
+    "xcat-h": replace(_WITHOUT_LAST_CONV, x_channels=16, y_channels=12),
+    "xcat-i": replace(_WITHOUT_LAST_CONV, x_channels=7, y_channels=21),
+    "xcat-j": replace(_WITHOUT_LAST_CONV, x_channels=7, y_channels=21, x_kernel=3),
+    "xcat-k": replace(_WITHOUT_LAST_CONV, x_channels=7, y_channels=21, blocks=3),
+    "xcat-l": replace(_WITHOUT_LAST_CONV, x_channels=16, y_channels=4),
+    "xcat-m": replace(_WITHOUT_LAST_CONV, x_channels=16, y_channels=4, anchor="concat"),
+    # Table 3: split, number of blocks, and how a block joins its parts.
+    **{
+        f"xcat-{x}-{y}-m{blocks}-{mixing}": replace(
+            _DEFAULT, x_channels=x, y_channels=y, blocks=blocks, mixing=mixing
+        )
+        for x, y, blocks in (
+            (21, 7, 2),
+            (21, 7, 4),
+            (21, 7, 8),
+            (21, 7, 12),
+            (24, 8, 6),
+            (56, 8, 4),
+        )
+        for mixing in ("cross", "straight")
+    },
+}
+
+
+def build_xcat(config: XcatConfig = _DEFAULT) -> "tf_keras.Model":
+    """Build an XCAT with fresh weights.
+
+    Args:
+        config: what it is made of.
+
+    Returns:
+        A model from ``(N, H, W, 3)`` to ``(N, scale*H, scale*W, 3)``, ``float32`` RGB in [0, 1].
+    """
+    import tf_keras
+
+    from qsr.models.layers import ClippedReLU, DepthToSpace, NearestNeighborConv
+
+    picture = tf_keras.Input((None, None, RGB_CHANNELS), name="lr")
+    features = _conv(config.channels, 3, "first_conv", "relu")(picture)
+    for index in range(config.blocks):
+        features = _block(features, config, f"block{index + 1}")
+    if config.last_conv_kernel:
+        features = _conv(config.channels, config.last_conv_kernel, "last_conv", "relu")(features)
+    anchor = NearestNeighborConv(
+        config.scale, trainable_kernel=config.trainable_anchor, name="nearest_neighbor"
+    )(picture)
+    if config.anchor == "concat":
+        features = tf_keras.layers.Concatenate(name="anchor")([features, anchor])
+    residual = _conv(config.output_channels, 3, "output_conv")(features)
+    if config.anchor == "add":
+        residual = tf_keras.layers.Add(name="anchor")([residual, anchor])
+    upscaled = DepthToSpace(config.scale, name="depth_to_space")(residual)
+    if config.clipped:
+        upscaled = ClippedReLU(name="clipped_relu")(upscaled)
+    return tf_keras.Model(picture, upscaled, name="xcat")
+
+
+def _block(
+    features: "tf_keras.KerasTensor", config: XcatConfig, name: str
+) -> "tf_keras.KerasTensor":
+    """One HXBlock (figure 2), or what a variant puts in its place."""
+    import tf_keras
+
+    from qsr.models.layers import ChannelSplit, CrossConcatenation
+
+    if config.block == "conv3x3":
+        return _conv(config.channels, 3, f"{name}_conv", "relu")(features)
+    sizes = (config.x_channels, config.y_channels)
+    x, y = ChannelSplit(sizes, name=f"{name}_split")(features)
+    x = _conv(config.x_channels, config.x_kernel, f"{name}_x", "relu")(x)
+    y = _conv(config.y_channels, config.y_kernel, f"{name}_y", "relu")(y)
+    if config.mixing == "cross":
+        return CrossConcatenation(name=f"{name}_cross")([x, y])
+    joined = tf_keras.layers.Concatenate(name=f"{name}_concat")([x, y])
+    if config.mixing == "straight":
+        return joined
+    return _conv(config.channels, 1, f"{name}_mix")(joined)
+
+
+def _conv(
+    channels: int, kernel: int, name: str, activation: str | None = None
+) -> "tf_keras.layers.Conv2D":
+    """Return a convolution that keeps height and width."""
+    import tf_keras
+
+    return tf_keras.layers.Conv2D(
+        channels, kernel, padding="same", activation=activation, name=name
+    )

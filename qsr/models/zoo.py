@@ -1,0 +1,116 @@
+"""The table of networks: name, builder, config and, where they ship, pretrained weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qsr.atomic import replacing
+from qsr.errors import ModelError, UsageError
+from qsr.models.xcat import XcatConfig, build_xcat
+from qsr.quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    import tf_keras
+
+
+@dataclass(frozen=True)
+class Network:
+    """One row of the zoo.
+
+    Attributes:
+        name: what the command line calls it.
+        config: type of its config; ``config()`` is the published network.
+        build: makes the Keras model of a config.
+        pretrained: file name of the weights that ship, or None.
+    """
+
+    name: str
+    config: type
+    build: Callable[[Any], "tf_keras.Model"]
+    pretrained: str | None
+
+
+ZOO: dict[str, Network] = {
+    network.name: network for network in (Network("xcat", XcatConfig, build_xcat, "xcat_x3.keras"),)
+}
+
+
+def build(name: str, config: Any = None) -> "tf_keras.Model":
+    """Build a network with fresh weights.
+
+    Args:
+        name: a key of :data:`ZOO`.
+        config: its config; the published network if None.
+
+    Raises:
+        UsageError: no network of that name.
+    """
+    network = _find(name)
+    return network.build(config if config is not None else network.config())
+
+
+def pretrained_path(name: str) -> Path:
+    """Return the path of the weights that ship with qsr, a ``.keras`` file.
+
+    Raises:
+        UsageError: no network of that name, or none of its weights ship.
+    """
+    network = _find(name)
+    if network.pretrained is None:
+        raise UsageError(f"no weights of {name} ship with qsr; train it and give the .keras file")
+    return Path(str(files("qsr.models"))) / "pretrained" / network.pretrained
+
+
+def load(path: Path) -> Any:
+    """Load a Keras model: a ``.keras`` or ``.h5`` file written by Keras 2 or Keras 3.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A model of Keras 2 if Keras 2 can read it, else of Keras 3.
+
+    Raises:
+        ModelError: it is missing, or neither can read it.
+    """
+    if not path.exists():
+        raise ModelError(f"{path}: no such file")
+    import_tensorflow()
+    import keras
+    import tf_keras
+
+    import qsr.models.layers  # noqa: F401 (registers the layers' names)
+
+    reasons = []
+    for version, library in (("Keras 2", tf_keras), ("Keras 3", keras)):
+        try:
+            return library.models.load_model(path, compile=False)
+        except Exception as error:  # noqa: BLE001 (Keras raises whatever its readers raise)
+            first = next(iter(str(error).strip().splitlines()), repr(error))
+            reasons.append(f"{version}: {first}")
+    raise ModelError(
+        f"{path}: cannot be loaded; if it has layers of your own, convert it to "
+        f".tflite where they are defined ({'; '.join(reasons)})"
+    )
+
+
+def save(model: "tf_keras.Model", path: Path) -> None:
+    """Write a model as a ``.keras`` file, atomically.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    try:
+        with replacing(path) as unfinished:
+            model.save(unfinished)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written: {error}") from error
+
+
+def _find(name: str) -> Network:
+    """Return the row of the zoo with that name."""
+    if name not in ZOO:
+        raise UsageError(f"no network named {name!r}; give one of: {', '.join(ZOO)}")
+    return ZOO[name]

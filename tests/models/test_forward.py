@@ -1,0 +1,103 @@
+"""What an XCAT computes, against a second implementation in numpy, from the paper's figures."""
+
+import numpy as np
+import pytest
+
+from qsr.models.xcat import VARIANTS
+
+
+def convolve(image, kernel, bias):
+    """Convolve (H, W, in) with (k, k, in, out), zeros around; height and width stay."""
+    reach = kernel.shape[0] // 2
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[:2], axis=(0, 1))
+    return np.einsum("hwcij,ijco->hwo", windows, kernel) + bias
+
+
+def relu(values):
+    """Cut what is below zero."""
+    return np.maximum(values, 0)
+
+
+def enlarge(image, residual):
+    """Add 27 channels (dy, dx, colour) to the pixels of an image repeated 3 x 3 times."""
+    height, width = image.shape[:2]
+    blocks = residual.reshape(height, width, 3, 3, 3).transpose(0, 2, 1, 3, 4)
+    return image.repeat(3, axis=0).repeat(3, axis=1) + blocks.reshape(3 * height, 3 * width, 3)
+
+
+def hx_block(features, x_channels, x, y):
+    """Figure 2: the first X channels through one convolution, the others through the other."""
+    return relu(convolve(features[..., :x_channels], *x)), relu(
+        convolve(features[..., x_channels:], *y)
+    )
+
+
+def xcat(image, take, *, m=2, x=21, last=True, join=lambda x, y, _: np.concatenate([y, x], -1)):
+    """Figure 3, with m HXBlocks; ``take`` gives the next kernel and bias."""
+    features = relu(convolve(image, *take()))
+    for _ in range(m):
+        features = join(*hx_block(features, x, take(), take()), take)
+    if last:
+        features = relu(convolve(features, *take()))
+    return np.clip(enlarge(image, convolve(features, *take())), 0, 1)
+
+
+def straight(x, y, _):
+    """Table 3: the parts in their order."""
+    return np.concatenate([x, y], -1)
+
+
+def mixed(x, y, take):
+    """Table 1, B and C: the parts in their order, and a 1x1 convolution over all channels."""
+    return convolve(straight(x, y, take), *take())
+
+
+def plain(image, take):
+    """Table 1, D: 3x3 convolutions alone."""
+    features = relu(convolve(image, *take()))
+    for _ in range(3):
+        features = relu(convolve(features, *take()))
+    return np.clip(enlarge(image, convolve(features, *take())), 0, 1)
+
+
+def concatenated(image, take):
+    """Table 1, M: the picture's 27 channels go into the last convolution after the features."""
+    features = relu(convolve(image, *take()))
+    for _ in range(4):
+        x, y = hx_block(features, 16, take(), take())
+        features = np.concatenate([y, x], -1)
+    joined = np.concatenate([features, np.tile(image, 9)], -1)
+    return np.clip(enlarge(0 * image, convolve(joined, *take())), 0, 1)
+
+
+PAPER = {
+    "xcat": xcat,
+    "xcat-b": lambda image, take: xcat(image, take, join=mixed),
+    "xcat-c": lambda image, take: xcat(image, take, join=mixed),
+    "xcat-d": plain,
+    "xcat-f": lambda image, take: xcat(image, take, m=4),
+    "xcat-h": lambda image, take: xcat(image, take, m=4, x=16, last=False),
+    "xcat-j": lambda image, take: xcat(image, take, m=4, x=7, last=False),
+    "xcat-m": concatenated,
+    "xcat-21-7-m2-straight": lambda image, take: xcat(image, take, join=straight),
+    "xcat-56-8-m4-cross": lambda image, take: xcat(image, take, m=4, x=56),
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_forward(built, picture, name):
+    """The built network computes what the paper's figures say, from the same weights."""
+    model = built(VARIANTS[name])
+    # In the order of the data: a block's x, y and mix stand in layers of these names.
+    order = ["first_conv"]
+    for index in range(1, 13):
+        order += [f"block{index}_{part}" for part in ("x", "y", "mix", "conv")]
+    order += ["last_conv", "output_conv"]
+    names = {layer.name for layer in model.layers}
+    weights = iter([model.get_layer(name).get_weights() for name in order if name in names])
+    image = picture[0].astype(np.float64)
+    expected = PAPER[name](image, lambda: next(weights))
+    assert next(weights, None) is None
+    assert np.abs(expected - image.repeat(3, 0).repeat(3, 1)).mean() > 0.05  # weights count
+    assert np.abs(np.asarray(model(picture))[0] - expected).max() < 1e-5
