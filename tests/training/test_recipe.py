@@ -1,0 +1,271 @@
+"""Recipes: those that ship, and what is said about a wrong one."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import qsr.training.recipe
+from qsr.errors import UsageError
+from qsr.models.xcat import XcatConfig
+from qsr.training.recipe import Training, load_recipe, parse_recipe, shipped_recipes
+
+
+def shipped_text(name):
+    """Read a recipe that ships, as it lies there."""
+    return (qsr.training.recipe._recipes_folder() / f"{name}.toml").read_text()
+
+
+def parse(**sections):
+    """Parse a recipe of these sections."""
+    return parse_recipe({"name": "a", **sections}, source="a.toml")
+
+
+class TestShipped:
+    """The recipes in the package."""
+
+    @pytest.mark.parametrize("name", shipped_recipes())
+    def test_opening(self, name):
+        """A recipe opens with a comment that gives the command and what to expect of it."""
+        comment = []
+        for line in shipped_text(name).splitlines():
+            if not line.startswith("#"):
+                break
+            comment.append(line)
+        assert any(line.split()[1:4] == ["qsr", "train", name] for line in comment)
+        assert any("dB" in line and "xpected" in line for line in comment)
+
+    @pytest.mark.parametrize("name", shipped_recipes())
+    def test_loads(self, name):
+        """A recipe loads, and is named as its file."""
+        assert load_recipe(name).name == name
+
+    def test_paper(self):
+        """xcat_x3 is the paper's network and first stage, number by number (section 3.2)."""
+        assert "xcat_x3" in shipped_recipes()
+        recipe = load_recipe("xcat_x3")
+        assert recipe.network == "xcat"
+        assert recipe.model == XcatConfig()
+        training = recipe.training
+        assert training.lr_patch_px == 96 / 3
+        assert training.batch_size == 16
+        assert training.epochs == 50
+        assert training.steps_per_epoch == 10_000
+        assert training.steps == 500_000
+        assert training.loss == "charbonnier"
+        assert training.charbonnier_epsilon == 0.1
+        assert training.initial_rate == 0.001
+        assert training.peak_rate == 0.0025
+        assert training.warmup_epochs == 5
+        assert training.final_rate == 0.0001
+        assert training.adam_beta_1 == 0.9
+        assert training.adam_beta_2 == 0.999
+        assert training.adam_epsilon == 1e-8
+        assert recipe.augmentation.flips
+        assert recipe.augmentation.rotations
+        assert recipe.augmentation.intensities == (1.0, 0.7, 0.5)
+
+    def test_paper_written_out(self):
+        """Every number of the paper's training stands in the file, none is left to a default."""
+        written = tomllib.loads(shipped_text("xcat_x3"))
+        assert set(written["training"]) == set(Training.__dataclass_fields__)
+
+
+class TestLoad:
+    """Finding and reading a recipe."""
+
+    def test_path(self, tmp_path):
+        """A .toml file anywhere is a recipe; what it leaves out has the paper's values."""
+        path = tmp_path / "mine.toml"
+        path.write_text('name = "mine"\n[model]\nblocks = 4\n')
+        recipe = load_recipe(str(path))
+        assert recipe.name == "mine"
+        assert recipe.model == XcatConfig(blocks=4)
+        assert recipe.training == Training()
+
+    def test_unknown_name(self):
+        """An unknown name is an error that lists the names, and says that a path will do."""
+        with pytest.raises(UsageError, match=r"'xcat_x4'; give one of .*xcat_x3.* a \.toml file"):
+            load_recipe("xcat_x4")
+
+    def test_missing_file(self, tmp_path):
+        """A missing file is an error that names it."""
+        with pytest.raises(UsageError, match=r"gone\.toml: .*No such file"):
+            load_recipe(str(tmp_path / "gone.toml"))
+
+    @pytest.mark.parametrize(
+        "content", [b"name =", b"[model", b"\xff\xfe\x00", b'name = "a"\n' * 2]
+    )
+    def test_not_toml(self, tmp_path, content):
+        """A file that is not TOML is an error that names it."""
+        (tmp_path / "a.toml").write_bytes(content)
+        with pytest.raises(UsageError, match=r"a\.toml: not a readable recipe"):
+            load_recipe(str(tmp_path / "a.toml"))
+
+    def test_folder(self, tmp_path):
+        """A folder in place of the file is an error that names it."""
+        (tmp_path / "a.toml").mkdir()
+        with pytest.raises(UsageError, match=r"a\.toml: not a readable recipe"):
+            load_recipe(str(tmp_path / "a.toml"))
+
+
+class TestFields:
+    """Unknown, ill-typed and impossible fields."""
+
+    @pytest.mark.parametrize(
+        ("sections", "message"),
+        [
+            ({"trainings": {}}, "unknown field trainings; did you mean training?"),
+            (
+                {"training": {"peek_rate": 1e-3}},
+                "unknown field training.peek_rate; did you mean peak_rate?",
+            ),
+            (
+                {"training": {"steps_per_epochs": 9}},
+                "unknown field training.steps_per_epochs; did you mean steps_per_epoch?",
+            ),
+            ({"model": {"block_count": 3}}, "unknown field model.block_count; did you mean block"),
+            (
+                {"augmentation": {"flip": True}},
+                "unknown field augmentation.flip; did you mean flips?",
+            ),
+            (
+                {"augmentation": {"zoom": 2}},
+                "unknown field augmentation.zoom; valid ones: flips, rotations, intensities",
+            ),
+        ],
+    )
+    def test_unknown(self, sections, message):
+        """An unknown field is named in full, with the closest valid name, or all of them."""
+        with pytest.raises(UsageError) as caught:
+            parse(**sections)
+        assert str(caught.value).startswith(f"a.toml: {message}")
+
+    @pytest.mark.parametrize(
+        ("sections", "field", "value"),
+        [
+            ({"training": {"epochs": "many"}}, "training.epochs", "'many'"),
+            ({"training": {"epochs": 2.5}}, "training.epochs", "2.5"),
+            ({"training": {"epochs": True}}, "training.epochs", "True"),
+            ({"training": {"loss": "mae"}}, "training.loss", "'mae'"),
+            ({"model": {"last_conv_kernel": 5}}, "model.last_conv_kernel", "5"),
+            ({"model": {"mixing": "shuffle"}}, "model.mixing", "'shuffle'"),
+            ({"augmentation": {"flips": "yes"}}, "augmentation.flips", "'yes'"),
+            ({"augmentation": {"intensities": [1, "x"]}}, "augmentation.intensities.1", "'x'"),
+            ({"training": 3}, "training", "3"),
+            ({"network": "xcat2"}, "network", "'xcat2'"),
+        ],
+    )
+    def test_ill_typed(self, sections, field, value):
+        """A field of a wrong type or choice is named in full, with the value that it has."""
+        with pytest.raises(UsageError) as caught:
+            parse(**sections)
+        assert str(caught.value).startswith(f"a.toml: {field}: ")
+        assert str(caught.value).endswith(f", not {value}")
+
+    def test_date(self):
+        """A TOML date, which no field takes, is an ill-typed value like any other."""
+        data = tomllib.loads("name = 'a'\n[training]\nepochs = 2022-08-30\n")
+        with pytest.raises(UsageError, match=r"training\.epochs: .* not '2022-08-30'"):
+            parse_recipe(data, source="a.toml")
+
+    def test_nameless(self):
+        """A recipe without a name is an error that says so."""
+        with pytest.raises(UsageError, match=r"a\.toml: name: Field required"):
+            parse_recipe({}, source="a.toml")
+
+    def test_whole_number_as_rate(self):
+        """A rate may be written without a decimal point."""
+        assert parse(training={"peak_rate": 1}).training.peak_rate == 1.0
+
+    @pytest.mark.parametrize(
+        ("section", "field", "value", "limit"),
+        [
+            ("training", "batch_size", 0, "at least 1, not 0"),
+            ("training", "lr_patch_px", -1, "at least 1, not -1"),
+            ("training", "epochs", 0, "at least 1, not 0"),
+            ("training", "steps_per_epoch", 0, "at least 1, not 0"),
+            ("training", "warmup_epochs", 50, r"less than training.epochs \(50\)"),
+            ("training", "warmup_epochs", -1, "at least 0"),
+            ("training", "initial_rate", 0.0, "above 0, not 0.0"),
+            ("training", "peak_rate", -1.0, "above 0, not -1.0"),
+            ("training", "final_rate", float("nan"), "above 0, not nan"),
+            ("training", "charbonnier_epsilon", 0.0, "above 0, not 0.0"),
+            ("training", "seed", -1, "0 to 4294967295, not -1"),
+            ("training", "seed", 2**32, "0 to 4294967295, not 4294967296"),
+            ("model", "scale", 1, "at least 2, not 1"),
+            ("augmentation", "intensities", [], r"one or more factors .* not \[\]"),
+            ("augmentation", "intensities", [1.0, 1.5], r"at most 1, not \[1.0, 1.5\]"),
+            ("augmentation", "intensities", [0.0], r"above 0 .* not \[0.0\]"),
+        ],
+    )
+    def test_impossible(self, section, field, value, limit):
+        """A value that cannot be trained with is an error that names field, limit and value."""
+        with pytest.raises(UsageError, match=rf"^a\.toml: {section}\.{field}.*{limit}"):
+            parse(**{section: {field: value}})
+
+
+class TestOverrides:
+    """``section.field=value``, as ``--set`` gives it."""
+
+    @pytest.mark.parametrize(
+        ("override", "section", "field", "value"),
+        [
+            ("training.steps_per_epoch=2000", "training", "steps_per_epoch", 2000),
+            ("training.peak_rate = 5e-4", "training", "peak_rate", 5e-4),
+            ("training.loss=mse", "training", "loss", "mse"),
+            ('training.loss="mse"', "training", "loss", "mse"),
+            ("augmentation.flips=false", "augmentation", "flips", False),
+            ("augmentation.intensities=[1.0, 0.7]", "augmentation", "intensities", (1.0, 0.7)),
+            ("model.blocks=12", "model", "blocks", 12),
+        ],
+    )
+    def test_applied(self, override, section, field, value):
+        """One field has the given value; everything else is as in the file."""
+        before, after = load_recipe("xcat_x3"), load_recipe("xcat_x3", [override])
+        assert getattr(getattr(after, section), field) == value
+        object.__setattr__(getattr(after, section), field, getattr(getattr(before, section), field))
+        assert after == before
+
+    def test_top_level(self):
+        """A field outside all sections is set by its name alone."""
+        assert load_recipe("xcat_x3", ["name=mine"]).name == "mine"
+
+    def test_order(self):
+        """Of two values for one field the last counts."""
+        recipe = load_recipe("xcat_x3", ["model.blocks=3", "model.blocks=4"])
+        assert recipe.model.blocks == 4
+
+    def test_absent_section(self, tmp_path):
+        """A section that the file does not have is made."""
+        (tmp_path / "a.toml").write_text('name = "a"\n')
+        recipe = load_recipe(str(tmp_path / "a.toml"), ["model.blocks=3"])
+        assert recipe.model.blocks == 3
+
+    def test_checked(self):
+        """An overridden field is checked like one from the file."""
+        with pytest.raises(UsageError, match=r"training\.epoch; did you mean epochs\?"):
+            load_recipe("xcat_x3", ["training.epoch=3"])
+
+    @pytest.mark.parametrize("override", ["training.epochs", "=3", "training.=3", ".epochs=3", ""])
+    def test_malformed(self, override):
+        """What is not section.field=value is an error that quotes it."""
+        with pytest.raises(UsageError, match=rf"--set {override}: expected section\.field=value"):
+            load_recipe("xcat_x3", [override])
+
+    def test_no_section(self):
+        """A field of something that is no section is an error that names it."""
+        with pytest.raises(UsageError, match=r"--set name\.x=1: name is not a section"):
+            load_recipe("xcat_x3", ["name.x=1"])
+
+
+def test_installed_recipes(tmp_path, monkeypatch):
+    """Recipes inside the package, where a wheel puts them, go before those of a checkout."""
+    monkeypatch.setattr(qsr.training.recipe, "files", lambda _: tmp_path / "qsr")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "beside.toml").write_text('name = "beside"')
+    assert shipped_recipes() == ("beside",)
+    (tmp_path / "qsr" / "recipes").mkdir(parents=True)
+    (tmp_path / "qsr" / "recipes" / "inside.toml").write_text('name = "inside"')
+    assert shipped_recipes() == ("inside",)
+    assert isinstance(qsr.training.recipe._recipes_folder(), Path)
