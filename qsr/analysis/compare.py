@@ -1,0 +1,339 @@
+"""Compares a float model with its integer model: every tensor that both have, and the pictures.
+
+Both models run on the same pictures, each on its own: what is measured at a layer is the error
+accumulated from the input up to there, not what that layer alone adds.
+"""
+
+import math
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsr.analysis.matching import Match, match_tensors
+from qsr.analysis.sums import ErrorSums, error_sums
+from qsr.errors import ImageError, ModelError
+from qsr.metrics import RGB_SHAVE, psnr_db
+from qsr.tflite.graph import Graph, Tensor
+from qsr.tflite.io_grid import tensors_tied_to_output
+from qsr.tflite.runtime import ModelFacts, Runner, Window, inspect_model
+
+Image = NDArray[np.uint8]
+
+_IMAGE_DIMENSIONS = 4
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far the integer model is off at one tensor that both models have.
+
+    Attributes:
+        name: of the tensor in the float model.
+        operator: TFLite operator that makes it in the float model, such as ``CONV_2D``;
+            ``INPUT`` for the picture that goes in.
+        scale: step of the integer tensor's grid, in real units.
+        zero_point: the integer that stands for 0.
+        sqnr_db: signal-to-quantization-noise ratio, ``10 log10(sum f^2 / sum (f - q)^2)`` in dB,
+            with the float model's value f and the integer model's ``q = scale * (integer -
+            zero_point)``, summed over all images. Accumulated: it holds the error of every layer
+            before. Infinite where the two are equal.
+        saturated_share: share of the float model's values that lie more than half a step outside
+            the grid, 0 to 1.
+        mean_error: mean of ``q - f``, in real units; above 0 where the integer model is brighter.
+        minimum: smallest value of the float model, in real units.
+        maximum: its largest.
+        grid_minimum: smallest value that the integer tensor can hold, in real units.
+        grid_maximum: its largest.
+        tied_to_output: whether the tensor's values reach the picture unchanged but for clipping
+            and moving: values beyond the picture's range are clipped in any case.
+    """
+
+    name: str
+    operator: str
+    scale: float
+    zero_point: int
+    sqnr_db: float
+    saturated_share: float
+    mean_error: float
+    minimum: float
+    maximum: float
+    grid_minimum: float
+    grid_maximum: float
+    tied_to_output: bool
+
+    @property
+    def label(self) -> str:
+        """The layer's name alone, for tables: ``first_conv`` of ``net/first_conv/Relu;net/...``.
+
+        What was fused into the tensor, the model's name before the first ``/`` and the operation
+        after the last are dropped. Not unique: the outputs of one split share it. What TensorFlow
+        calls ``StatefulPartitionedCall:0`` is the model's ``output``.
+        """
+        if self.name.startswith("StatefulPartitionedCall"):
+            return "output"
+        first = self.name.split(";")[0]
+        parts = first.removeprefix("serving_default_").removesuffix(":0").split("/")
+        return "/".join(parts[1:-1]) or parts[-1]
+
+
+@dataclass(frozen=True)
+class ImageComparison:
+    """How close the two models' 8-bit pictures are, on one image.
+
+    Attributes:
+        name: of the image.
+        psnr_between_db: PSNR of the integer model's picture against the float model's, RGB, whole
+            picture, in dB; infinite where they are the same.
+        float_psnr_db: PSNR of the float model's picture, clipped and rounded, against the
+            original, RGB, one pixel shaved, in dB; None without an original.
+        integer_psnr_db: the same of the integer model's picture.
+        drop_db: ``float_psnr_db - integer_psnr_db``; None without an original.
+    """
+
+    name: str
+    psnr_between_db: float
+    float_psnr_db: float | None
+    integer_psnr_db: float | None
+    drop_db: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An integer model against the float model that it was made from.
+
+    Attributes:
+        layers: tensors that both models have, in the float model's order of execution.
+        unmatched_float: names of the float model's tensors that the integer model lacks.
+        unmatched_integer: names of the integer model's tensors that the float model lacks, such as
+            those of ``QUANTIZE`` at its ends.
+        images: the pictures, in the order given.
+    """
+
+    layers: tuple[LayerError, ...]
+    unmatched_float: tuple[str, ...]
+    unmatched_integer: tuple[str, ...]
+    images: tuple[ImageComparison, ...]
+
+
+def compare(
+    float_model: bytes,
+    integer_model: bytes,
+    images: Iterable[tuple[str, Image, Image | None]],
+    *,
+    float_source: str = "fp32",
+    integer_source: str = "int8",
+    on_image: Callable[[int], None] | None = None,
+) -> Comparison:
+    """Compare an integer model with the float model that it was made from.
+
+    Tensors are matched by name, those at both ends by their place. An integer model is fed raw
+    bytes, as on a phone; its input tensor stands for what its own scale makes of them. So an input
+    grid that is not black to white in 256 steps shows as an error of the input: every picture is
+    read darker or brighter than it is.
+
+    Every picture is counted once: the overlap of the pieces that a large picture is run in, and
+    the padding of a fixed input size, are left out of every tensor whose height and width are a
+    multiple of the piece's.
+
+    Args:
+        float_model: content of a float ``.tflite`` model.
+        integer_model: content of the integer model made from it.
+        images: (name, LR, HR or None), ``(h, w, 3)`` and ``(scale*h, scale*w, 3)`` ``uint8`` RGB;
+            of any sizes, streamed.
+        float_source: what errors call the float model.
+        integer_source: what they call the integer model.
+        on_image: called with the number of images compared so far after each.
+
+    Returns:
+        One record per tensor and per image.
+
+    Raises:
+        ModelError: a model cannot be run; not one float and one integer model, in this order; they
+            differ in scale or input size, or have no tensor in common; the float model gives values
+            that are not finite; or there is no image.
+        ImageError: an HR image is not ``scale`` times its LR image.
+    """
+    float_facts = inspect_model(float_model, source=float_source)
+    integer_facts = inspect_model(integer_model, source=integer_source)
+    _check_roles(float_facts, integer_facts, float_source, integer_source)
+    _check_sizes(float_facts, integer_facts, float_source, integer_source)
+    float_graph = Graph(float_model, source=float_source)
+    integer_graph = Graph(integer_model, source=integer_source)
+    matches = match_tensors(float_graph, integer_graph)
+    _check_matches(float_graph, matches, float_source, integer_source)
+    # One radius for both: then they are run in the same pieces.
+    same_pieces = replace(integer_facts, receptive_radius=float_facts.receptive_radius)
+    keepers = (
+        Runner(float_model, float_facts, keep_tensors=True, source=float_source),
+        Runner(integer_model, same_pieces, keep_tensors=True, source=integer_source),
+    )
+    runners = (
+        Runner(float_model, float_facts, source=float_source),
+        Runner(integer_model, integer_facts, source=integer_source),
+    )
+    sums = [ErrorSums()] * len(matches)
+    records: list[ImageComparison] = []
+    for name, lr, hr in images:
+        _check_hr(name, lr, hr, float_facts.scale)
+        for place, (match, new) in enumerate(
+            zip(matches, _picture_sums(*keepers, matches, lr), strict=True)
+        ):
+            if not math.isfinite(new.signal):
+                raise ModelError(
+                    f"{float_source}: {match.float_tensor.name} is not finite on the image {name}"
+                )
+            sums[place] += new
+        records.append(_compare_pictures(*runners, name, lr, hr))
+        if on_image is not None:
+            on_image(len(records))
+    if not records:
+        raise ModelError(f"no images to compare {float_source} and {integer_source} on")
+    tied = tensors_tied_to_output(float_graph)
+    return Comparison(
+        layers=tuple(_layer_error(*pair, tied) for pair in zip(matches, sums, strict=True)),
+        unmatched_float=_names_without(float_graph, [match.float_tensor for match in matches]),
+        unmatched_integer=_names_without(
+            integer_graph, [match.integer_tensor for match in matches]
+        ),
+        images=tuple(records),
+    )
+
+
+def _check_roles(
+    float_facts: ModelFacts, integer_facts: ModelFacts, float_source: str, integer_source: str
+) -> None:
+    """Check that the first model is float and the second integer."""
+    match float_facts.quantized, integer_facts.quantized:
+        case True, False:
+            raise ModelError(
+                f"{float_source} is quantized and {integer_source} is float: swap them, the float "
+                "model comes first"
+            )
+        case False, False:
+            raise ModelError(
+                f"{float_source} and {integer_source} both compute in float; give the float model "
+                "and the integer model made from it"
+            )
+        case True, True:
+            raise ModelError(
+                f"{float_source} and {integer_source} are both quantized; give the float model "
+                "first, and then the integer model made from it"
+            )
+
+
+def _check_sizes(
+    float_facts: ModelFacts, integer_facts: ModelFacts, float_source: str, integer_source: str
+) -> None:
+    """Check that both models take and give pictures of the same sizes."""
+    if float_facts.scale != integer_facts.scale:
+        raise ModelError(
+            f"{float_source} enlarges x{float_facts.scale} and {integer_source} "
+            f"x{integer_facts.scale}: not the same network"
+        )
+    if float_facts.fixed_size != integer_facts.fixed_size:
+        raise ModelError(
+            f"{float_source} takes {_size_text(float_facts)} and {integer_source} "
+            f"{_size_text(integer_facts)}; convert both with the same input size"
+        )
+
+
+def _size_text(facts: ModelFacts) -> str:
+    if facts.fixed_size is None:
+        return "pictures of any size"
+    height, width = facts.fixed_size
+    return f"{width}x{height} pixels"
+
+
+def _check_matches(
+    graph: Graph, matches: tuple[Match, ...], float_source: str, integer_source: str
+) -> None:
+    """Check that more than the picture at both ends was found in both models."""
+    ends = {graph.input_index, graph.output_index}
+    inner = any(tensor.index not in ends for tensor in graph.activations)
+    if inner and all(match.float_tensor.index in ends for match in matches):
+        raise ModelError(
+            f"{float_source} and {integer_source} have no tensor in common between input and "
+            f"output; give the float model that {integer_source} was made from"
+        )
+
+
+def _check_hr(name: str, lr: Image, hr: Image | None, scale: int) -> None:
+    """Check the size of an original, before time is spent on its image."""
+    if hr is not None and hr.shape[:2] != (lr.shape[0] * scale, lr.shape[1] * scale):
+        raise ImageError(
+            f"{name}: HR is {hr.shape[1]}x{hr.shape[0]} and LR {lr.shape[1]}x{lr.shape[0]} "
+            f"pixels, but the models enlarge x{scale}"
+        )
+
+
+def _names_without(graph: Graph, matched: Iterable[Tensor]) -> tuple[str, ...]:
+    """Return the names of the activations that were not matched."""
+    indices = {tensor.index for tensor in matched}
+    return tuple(tensor.name for tensor in graph.activations if tensor.index not in indices)
+
+
+def _picture_sums(
+    float_runner: Runner, integer_runner: Runner, matches: tuple[Match, ...], lr: Image
+) -> list[ErrorSums]:
+    """Run both models on one picture, piece by piece, and compare every matched tensor."""
+    sums = [ErrorSums()] * len(matches)
+    for window, _ in zip(float_runner.windows(lr), integer_runner.windows(lr), strict=True):
+        for place, match in enumerate(matches):
+            sums[place] += _tensor_sums(float_runner, integer_runner, match, window)
+    return sums
+
+
+def _tensor_sums(
+    float_runner: Runner,
+    integer_runner: Runner,
+    match: Match,
+    window: Window,
+) -> ErrorSums:
+    """Compare one tensor on one piece; no view of it may outlive the call, or the next run fails.
+
+    Raises:
+        ModelError: the two are of different shapes.
+    """
+    values = float_runner.kept(match.float_tensor.index, window)
+    integers = integer_runner.kept(match.integer_tensor.index, window)
+    if values.shape != integers.shape:
+        raise ModelError(
+            f"{match.float_tensor.name} has the shape {values.shape} in the float model and "
+            f"{integers.shape} in the integer model: not the same network"
+        )
+    return error_sums(values, integers, match.grid)
+
+
+def _layer_error(match: Match, sums: ErrorSums, tied: Container[int]) -> LayerError:
+    """Return the record of one tensor."""
+    grid = match.grid
+    return LayerError(
+        name=match.float_tensor.name,
+        operator=match.operator,
+        scale=grid.scale,
+        zero_point=grid.zero_point,
+        sqnr_db=sums.sqnr_db,
+        saturated_share=sums.saturated / sums.count,
+        mean_error=sums.error / sums.count,
+        minimum=sums.minimum,
+        maximum=sums.maximum,
+        grid_minimum=grid.minimum,
+        grid_maximum=grid.maximum,
+        tied_to_output=match.float_tensor.index in tied,
+    )
+
+
+def _compare_pictures(
+    float_runner: Runner, integer_runner: Runner, name: str, lr: Image, hr: Image | None
+) -> ImageComparison:
+    """Run both models as they are used and compare their 8-bit pictures."""
+    of_float, of_integer = float_runner.upscale(lr), integer_runner.upscale(lr)
+    between = psnr_db(of_float, of_integer)
+    if hr is None:
+        return ImageComparison(name, between, None, None, None)
+    float_psnr = psnr_db(of_float, hr, shave=RGB_SHAVE)
+    integer_psnr = psnr_db(of_integer, hr, shave=RGB_SHAVE)
+    same = float_psnr == integer_psnr  # infinite ones too, which cannot be subtracted
+    drop = 0.0 if same else float_psnr - integer_psnr
+    return ImageComparison(name, between, float_psnr, integer_psnr, drop)

@@ -1,0 +1,219 @@
+"""Scores of models on pairs, against TFLite's interpreter and scikit-image's PSNR and SSIM."""
+
+import pickle
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+import skimage.color
+import skimage.data
+import skimage.metrics
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+from qsr.calibration import Scheme, collect, quantize
+from qsr.data.decoded import decode
+from qsr.data.pairs import find_pairs
+from qsr.errors import ImageError
+from qsr.evaluation import Evaluation, ImageScore, PsnrScore, evaluate, evaluate_bicubic
+from qsr.images import downscale_bicubic, upscale_bicubic
+from qsr.tflite.runtime import inspect_model
+
+# Two images of one size are apart from each other.
+HR = {
+    "astronaut": skimage.data.astronaut()[0:60, 170:242],
+    "chelsea": skimage.data.chelsea()[90:138, 110:200],
+    "coffee": skimage.data.coffee()[100:160, 200:272],
+    "rocket": skimage.data.rocket()[150:222, 300:360],
+}
+NAMES = tuple(HR)
+
+
+def pairs_at(scale):
+    """Make LR images."""
+    return [(downscale_bicubic(hr, scale), hr) for hr in HR.values()]
+
+
+def run(model, lr):
+    """Run a model on bytes, as they are or as fractions of one, and give units of 0 to 255."""
+    interpreter = Interpreter(model_content=model)
+    index = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(index, (1, *lr.shape))
+    interpreter.allocate_tensors()
+    is_float = interpreter.get_input_details()[0]["dtype"] == np.float32
+    interpreter.set_tensor(index, lr[None].astype(np.float32) / 255 if is_float else lr[None])
+    interpreter.invoke()
+    output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+    return output * 255 if is_float else output
+
+
+def psnr(a, b, shave):
+    """Leave the borders out and ask scikit-image."""
+    inner = (slice(shave, -shave), slice(shave, -shave))
+    return skimage.metrics.peak_signal_noise_ratio(
+        a[inner].astype(np.float64), b[inner].astype(np.float64), data_range=255
+    )
+
+
+def scores(output, hr, name, scale):
+    """Score one output in units of 0 to 255, as a phone shows it and as it is."""
+    sr = np.round(np.clip(output, 0, 255)).astype(np.uint8)
+    sr_y, hr_y = (skimage.color.rgb2ycbcr(image)[..., 0] for image in (sr, hr))
+    similarity = skimage.metrics.structural_similarity(
+        sr_y[scale:-scale, scale:-scale],
+        hr_y[scale:-scale, scale:-scale],
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    psnr_y = psnr(sr_y, hr_y, scale)
+    return ImageScore(name, psnr(sr, hr, 1), psnr_y, similarity, psnr(output, hr, 1))
+
+
+def assert_close(found, expected):
+    """Compare scores per image: names and order exactly, numbers to the noise of summing."""
+    assert [image.name for image in found] == [image.name for image in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert astuple(ours)[1:] == pytest.approx(astuple(theirs)[1:], abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def integer(xcat):
+    """Quantize the network to uint8."""
+    ranges = collect(xcat, ((name, lr) for name, (lr, _) in zip(NAMES, pairs_at(3), strict=True)))
+    return quantize(xcat, ranges.merged(), Scheme(io="uint8"))
+
+
+@pytest.fixture(scope="module")
+def decoded(tmp_path_factory):
+    """Decode the pairs from files."""
+    folder = tmp_path_factory.mktemp("validation")
+    for name, hr in HR.items():
+        Image.fromarray(hr).save(folder / f"{name}.png")
+    return decode(find_pairs(folder, 3), folder / "decoded")
+
+
+class TestEvaluate:
+    """Scores per image, and their means."""
+
+    @pytest.mark.parametrize(("fixture", "scale"), [("xcat", 3), ("espcn", 2), ("fsrcnn", 2)])
+    def test_float(self, request, fixture, scale):
+        """A float model's scores are scikit-image's of its output, rounded and not."""
+        model = request.getfixturevalue(fixture)
+        evaluation = evaluate(model, pairs_at(scale), name="m", names=NAMES)
+        expected = [
+            scores(run(model, lr), hr, name, scale)
+            for name, (lr, hr) in zip(NAMES, pairs_at(scale), strict=True)
+        ]
+        assert not evaluation.quantized
+        assert evaluation.model == "m"
+        assert_close(evaluation.images, expected)
+
+    def test_rounding(self, xcat):
+        """Rounding changes the score of a float model that clips, by some thousandths of a dB."""
+        for image in evaluate(xcat, pairs_at(3), name="m", names=NAMES).images:
+            assert 0 < abs(image.psnr_rgb_db - image.psnr_rgb_unrounded_db) < 0.02
+
+    def test_integer(self, integer):
+        """An integer model's scores are scikit-image's of its bytes, which need no rounding."""
+        evaluation = evaluate(integer, pairs_at(3), name="m", names=NAMES)
+        expected = [
+            scores(run(integer, lr), hr, name, 3)
+            for name, (lr, hr) in zip(NAMES, pairs_at(3), strict=True)
+        ]
+        assert evaluation.quantized
+        assert_close(evaluation.images, expected)
+        for image in evaluation.images:
+            assert image.psnr_rgb_db == image.psnr_rgb_unrounded_db
+
+    def test_bicubic(self):
+        """Bicubic is scored as a model is."""
+        evaluation = evaluate_bicubic(pairs_at(3), scale=3, names=NAMES)
+        expected = [
+            scores(upscale_bicubic(lr, 3), hr, name, 3)
+            for name, (lr, hr) in zip(NAMES, pairs_at(3), strict=True)
+        ]
+        assert not evaluation.quantized
+        assert evaluation.model == "bicubic"
+        assert_close(evaluation.images, expected)
+
+    def test_means(self):
+        """The scores of a set are means over its images, of decibels, not of errors."""
+        evaluation = Evaluation(
+            "m",
+            quantized=False,
+            images=(ImageScore("a", 20, 30, 0.5, 21), ImageScore("b", *[40] * 4)),
+        )
+        assert evaluation.psnr_rgb_db == 30
+        assert evaluation.psnr_y_db == 35
+        assert evaluation.ssim_y == 20.25
+        assert evaluation.psnr_rgb_unrounded_db == 30.5
+
+    def test_progress(self, integer):
+        """Progress is reported after each image."""
+        calls = []
+        options = {"names": NAMES, "on_progress": lambda *now: calls.append(now)}
+        evaluate(integer, pairs_at(3), name="m", **options)
+        assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+    def test_other_scale(self, xcat):
+        """Pairs of another scale are an error that names the image, both sizes and the scale."""
+        with pytest.raises(
+            ImageError, match=r"astronaut: HR is 72x60 and LR 36x30 pixels, but the model .* x3"
+        ):
+            evaluate(xcat, pairs_at(2), name="the model", names=NAMES)
+        with pytest.raises(ImageError, match=r"HR is 72x60 and LR 24x20 .* bicubic enlarges x2"):
+            evaluate_bicubic(pairs_at(3), scale=2, names=NAMES)
+
+    @pytest.mark.parametrize("cut", [np.s_[:-1], np.s_[:, :-1]])
+    def test_other_size(self, xcat, cut):
+        """An HR image with a row or column too few is an error, not a score of something else."""
+        (lr, hr), *_ = pairs_at(3)
+        with pytest.raises(ImageError, match="a: HR is"):
+            evaluate(xcat, [(lr, hr[cut])], name="m", names=["a"])
+
+    def test_too_small(self, xcat):
+        """An image of which shaving leaves too little for SSIM is an error that names it."""
+        hr = np.zeros((15, 60, 3), np.uint8)
+        with pytest.raises(ImageError, match=r"tiny: too small to be scored: SSIM needs 11 pixels"):
+            evaluate(xcat, [(hr[::3, ::3], hr)], name="m", names=["tiny"])
+
+
+class TestPsnrScore:
+    """The score of a search."""
+
+    @pytest.mark.parametrize("fixture", ["integer", "xcat"])
+    def test_same_as_evaluate(self, request, decoded, fixture):
+        """It gives the RGB PSNR of evaluate to the last bit, in the order of the pairs."""
+        model = request.getfixturevalue(fixture)
+        found = PsnrScore(decoded)(model)
+        images = evaluate(model, decoded, name="m", names=NAMES).images
+        assert found == [image.psnr_rgb_db for image in images]
+        assert len(set(found)) == 4
+        assert found == pytest.approx(
+            [scores(run(model, lr), hr, "", 3).psnr_rgb_db for lr, hr in pairs_at(3)], abs=1e-6
+        )
+
+    def test_facts(self, decoded, integer):
+        """With facts given, a model is not inspected, and the scores are the same."""
+        facts = inspect_model(integer)
+        inspect_model.cache_clear()
+        assert PsnrScore(decoded, facts)(integer) == PsnrScore(decoded)(integer)
+
+    def test_travels(self, decoded, integer):
+        """Pickled, after it was used, it is small, and gives the same scores when unpickled."""
+        score = PsnrScore(decoded, inspect_model(integer))
+        expected = score(integer)
+        sent = pickle.dumps(score)
+        assert len(sent) < 1500
+        assert pickle.loads(sent)(integer) == expected  # noqa: S301
+
+    def test_slice(self, decoded, integer):
+        """On some of the pairs it gives the scores of those."""
+        assert PsnrScore(decoded[1:3])(integer) == PsnrScore(decoded)(integer)[1:3]
+
+    def test_other_scale(self, decoded, espcn):
+        """A model of another scale is an error that names the image and both sizes."""
+        with pytest.raises(ImageError, match=r"HR is 90x48 and LR 30x16 .* the model enlarges x2"):
+            PsnrScore(decoded)(espcn)
