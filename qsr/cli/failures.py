@@ -1,0 +1,62 @@
+"""How a failure reaches a person: one line on standard error, and an exit code."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from qsr.errors import QsrError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal."""
+
+NOBODY_READS = 141
+"""Exit code when whoever read the output has left, as ``head`` does: 128 and SIGPIPE's number."""
+
+
+@contextmanager
+def one_line_failures(words: Sequence[str]) -> Iterator[None]:
+    """Turn what is raised inside into one line and an exit code.
+
+    Args:
+        words: the command line, without ``qsr``; shown after Ctrl-C.
+
+    Raises:
+        SystemExit: in place of any other exception.
+    """
+    try:
+        yield
+    except QsrError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail(f"stopped. To go on: {shlex.join(['qsr', *words])}", INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(NOBODY_READS)
+    except MemoryError:
+        _fail("out of memory; use fewer --workers or smaller images", 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", 1)
+    except Exception as error:  # noqa: BLE001 (--debug lets it through)
+        if (code := getattr(error, "exit_code", None)) is not None:  # typer's: the line is wrong
+            _fail(_said_by_typer(error), code)
+        _fail(
+            f"unexpected {type(error).__name__}: {error} (a fault of qsr; --debug shows where it "
+            "comes from)",
+            1,
+        )
+
+
+def _said_by_typer(error: Exception) -> str:
+    """Return what typer has to say of a command line, and where to look."""
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "qsr"
+    return f"{message.replace('Value error, ', '').rstrip('.')} (see {command} --help)"
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    """Print one line and leave."""
+    sys.stderr.write(f"qsr: {' '.join(message.split())}\n")
+    sys.exit(code)

@@ -1,0 +1,28 @@
+"""Arguments and options that several commands share."""
+
+from typing import Annotated, Literal
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Argument(help="A network of the zoo (xcat), or a .tflite, .keras, .h5 or SavedModel."),
+]
+SchemeName = Annotated[
+    str, typer.Option("--scheme", help="uint8, int8, uint8-per-tensor or int8-per-tensor.")
+]
+PinIo = Annotated[
+    bool,
+    typer.Option(
+        "--pin-io/--io-from-images",
+        help="Give input and output their true grid, or leave it to the images.",
+    ),
+]
+ReaderName = Annotated[
+    Literal["exact", "converter"],
+    typer.Option("--reader", help="How ranges are read; converter: as TFLiteConverter would."),
+]
+SkipBadImages = Annotated[
+    bool, typer.Option("--skip-bad-images", help="Leave unusable images out.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")]

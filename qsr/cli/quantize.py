@@ -1,0 +1,72 @@
+"""``qsr quantize``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qsr.cli.options import Json, Model, PinIo, ReaderName, SchemeName, SkipBadImages
+from qsr.cli.output import print_json, print_next, print_skipped, shown_progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("quantize")(quantize)
+
+
+def quantize(
+    model: Model,
+    more_repdata: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="images",
+            help="Representative images too, so that --repdata takes many.",
+            show_default=False,
+        ),
+    ] = None,
+    repdata: Annotated[
+        list[Path] | None,
+        typer.Option(help="Representative images: photographs and folders of them."),
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The integer .tflite model.")] = Path(
+        "model_uint8.tflite"
+    ),
+    scheme: SchemeName = "uint8",
+    pin_io: PinIo = True,
+    reader: ReaderName = "exact",
+    images_are_lr: Annotated[
+        bool, typer.Option("--lr", help="The images are LR already: feed them as they are.")
+    ] = False,
+    skip_bad_images: SkipBadImages = False,
+    json: Json = False,
+) -> None:
+    """Quantize a model with representative images chosen by hand.
+
+    qsr quantize xcat --repdata photo1.jpg photo2.jpg -o model_uint8.tflite
+    """
+    from qsr.jobs.quantize import quantize_model
+
+    with shown_progress() as progress:
+        report = quantize_model(
+            model,
+            [*(repdata or []), *(more_repdata or [])],
+            out,
+            scheme=scheme,
+            pin_io=pin_io,
+            reader=reader,
+            images_are_lr=images_are_lr,
+            skip_bad_images=skip_bad_images,
+            on_progress=progress,
+        )
+    print_skipped(report.skipped)
+    if json:
+        print_json(report)
+        return
+    typer.echo(
+        f"{report.integer_model}: {report.integer_bytes:,} bytes (float: {report.float_bytes:,}), "
+        f"{report.scheme}, from {len(report.images)} representative images"
+    )
+    print_next(
+        "next, see what it loses",
+        *("qsr", "evaluate", report.model, report.integer_model, "--data", "DIR"),
+    )

@@ -1,0 +1,82 @@
+"""``qsr train``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qsr.cli.options import Json, SkipBadImages
+from qsr.cli.output import print_json, print_next, shown_progress
+
+if TYPE_CHECKING:
+    from qsr.training.train import Progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(train)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (xcat_x3), or a .toml file.")],
+    more_data: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="folders",
+            help="Images to train on too, so that --data takes many.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Images to train on: folders.", show_default=False),
+    ] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(help="Images to validate on; by default some are held out of --data."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; by default runs/train-RECIPE.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.field=value of the recipe; may be given again."),
+    ] = None,
+    skip_bad_images: SkipBadImages = False,
+    json: Json = False,
+) -> None:
+    """Train a network from a recipe; stopped at any time, the same command goes on.
+
+    A checkpoint is kept, and PSNR on the validation images measured, every 2000 steps, or every
+    epoch if that is shorter.
+    """
+    from qsr.jobs.train import train_recipe
+
+    with shown_progress() as progress:
+
+        def show_steps(state: "Progress") -> None:
+            psnr = state.validation_psnr_db
+            note = f"validation {psnr:.2f} dB" if psnr is not None else ""
+            progress("train", state.step, state.steps, note)
+
+        result = train_recipe(
+            recipe,
+            [*(data or []), *(more_data or [])],
+            validation=validation or [],
+            out=out,
+            overrides=overrides or [],
+            skip_bad_images=skip_bad_images,
+            on_progress=progress,
+            on_steps=show_steps,
+        )
+    if json:
+        print_json(result)
+        return
+    typer.echo(
+        f"{result.model}: {result.validation_psnr_db:.3f} dB RGB on {result.validation_images} "
+        f"validation images after {result.steps:,} steps"
+    )
+    print_next(
+        "next, make an integer model of it",
+        *("qsr", "search-repdata", result.model, "--candidates", "DIR", "--validation", "DIR"),
+    )

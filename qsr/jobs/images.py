@@ -1,0 +1,56 @@
+"""Images that a user points at, checked before anything slow is done."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from qsr.data.pairs import Pair, check_pairs
+from qsr.errors import ImageError
+from qsr.jobs.progress import Progress
+
+LEAST_LR_TO_SCORE = 3
+"""LR pixels along a side that PSNR needs: one pixel is shaved off each border of HR."""
+
+
+def check_there(paths: Iterable[Path | None]) -> None:
+    """Check that folders and images exist; a model takes seconds to load, this does not.
+
+    Args:
+        paths: what the user gave; None is passed over.
+
+    Raises:
+        ImageError: one is missing.
+    """
+    for path in paths:
+        if path is not None and not path.exists():
+            raise ImageError(f"{path}: no such file or folder; check the spelling")
+
+
+def usable(
+    pairs: Sequence[Pair],
+    *,
+    least_lr: int,
+    skip_bad: bool,
+    stage: str,
+    on_progress: Progress,
+) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """Decode every image once, as :func:`qsr.data.pairs.check_pairs`, and tell how far it is.
+
+    Args:
+        pairs: what to decode.
+        least_lr: the shortest side an LR image may have, in pixels.
+        skip_bad: leave unusable images out instead of stopping.
+        stage: what ``on_progress`` calls it.
+        on_progress: called after each pair.
+
+    Returns:
+        The usable pairs, and one line on each of the others.
+
+    Raises:
+        ImageError: an image is unusable, or every one of them.
+    """
+    return check_pairs(
+        pairs,
+        min_lr=least_lr,
+        skip_bad=skip_bad,
+        on_progress=lambda done, total: on_progress(stage, done, total),
+    )

@@ -1,0 +1,163 @@
+"""Each command from beginning to end, and its report as text and as JSON."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+NEXT = re.compile(r"^  (qsr .*)$", re.MULTILINE)
+
+
+def parsed(text):
+    """Read JSON that has none of the numbers that JSON does not know."""
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+class TestSearch:
+    """``qsr search-repdata``."""
+
+    def test_text_and_json(self, qsr, network, on_photos, tmp_path):
+        """The table and the JSON, printed from the journal afterwards, hold the same numbers."""
+        words = ("search-repdata", network, *on_photos, "--out", tmp_path / "run")
+        text = qsr(*words)
+        report = parsed(qsr(*words, "--json").out)
+        assert report["resumed_trials"] == 5
+        for name in ("all_images", "best", "median", "worst"):
+            score = report[name]
+            row = rf"UINT8 .*\s{score['psnr_db']:.3f}\s+{score['drop_db']:.4f}\s"
+            assert re.search(row, text.out)
+            if name != "all_images":
+                assert f"{name} single image, {score['images'][0]}" in text.out
+        assert re.search(rf"FP32, rounded to 8 bits\s+{report['fp32_psnr_db']:.3f}\s", text.out)
+        assert parsed((tmp_path / "run/summary.json").read_text()) == report
+
+    def test_what_is_left(self, searched):
+        """The run folder holds the two models, the ranges, the journal and the summary."""
+        shown = {path.name for path in searched.iterdir() if not path.name.startswith(".")}
+        assert shown == {
+            "model_fp32.tflite", "model_uint8.tflite", "ranges.npz", "study.jsonl", "summary.json"
+        }  # fmt: skip
+        assert not (searched / ".decoded").exists()
+
+    def test_journal_is_json(self, searched):
+        """Every line of the journal is a JSON object."""
+        for line in (searched / "study.jsonl").read_text().splitlines():
+            assert isinstance(parsed(line), dict)
+
+    def test_next_steps(self, qsr, network, on_photos, photos, tmp_path):
+        """The commands that are proposed can be pasted, whatever the folder is called."""
+        folder = tmp_path / "a run [b] of $mine; :cat:"
+        said = qsr("search-repdata", network, *on_photos, "--out", folder)
+        compare, upscale = (shlex.split(line)[1:] for line in NEXT.findall(said.out))
+        assert qsr(*compare).code == 0
+        photo = photos / "validation/coffee.png"
+        words = [photo if word == "PHOTO..." else word for word in upscale]
+        words[-1] = tmp_path / "enlarged"
+        assert qsr(*words).code == 0
+        assert (tmp_path / "enlarged/coffee_x3.png").exists()
+        assert str(folder) in said.out
+
+    def test_built_in(self, qsr, tmp_path, monkeypatch):
+        """Without arguments, the built-in network is searched for, compared and evaluated."""
+        monkeypatch.chdir(tmp_path)
+        report = parsed(qsr("search-repdata", "--workers", "1", "--json").out)
+        run = Path(report["run_folder"])
+        assert (run / "photographs/validation/coffee_01.png").exists()
+        assert (report["candidates"], report["validation_images"]) == (17, 16)
+        order = [report[name]["psnr_db"] for name in ("chosen", "best", "median", "worst")]
+        assert order == sorted(order, reverse=True)
+        assert report["chosen"]["psnr_db"] >= report["all_images"]["psnr_db"]
+        compared = parsed(qsr("compare", "--limit", "30", "--json").out)
+        assert compared["float_model"] == str(run / "model_fp32.tflite")
+        assert compared["drop_db"] == pytest.approx(report["chosen"]["drop_db"], abs=1e-9)
+        words = ("evaluate", "xcat", report["integer_model"], "bicubic", "--json")
+        (scores,) = parsed(qsr(*words).out)
+        fp32, integer, bicubic = (model["psnr_rgb_db"] for model in scores["evaluations"])
+        assert fp32 == pytest.approx(report["fp32_psnr_db"], abs=1e-9)
+        assert integer == pytest.approx(report["chosen"]["psnr_db"], abs=1e-9)
+        assert fp32 > bicubic
+
+    def test_skipped(self, qsr, network, on_photos, photos, tmp_path):
+        """Images that were left out are named on standard error, not among the results."""
+        folder = tmp_path / "candidates"
+        folder.mkdir()
+        Image.open(photos / "candidates/coffee.png").save(folder / "coffee.png")
+        (folder / "bad.png").write_bytes(b"no image")
+        words = ("search-repdata", network, *on_photos, "--candidates", folder, "--json")
+        said = qsr(*words, "--out", tmp_path / "run", "--skip-bad-images")
+        assert f"left out: {folder / 'bad.png'}: " in said.err
+        assert parsed(said.out)["candidates"] == 1
+
+
+class TestOthers:
+    """The other commands."""
+
+    def test_quantize(self, qsr, network, photos, tmp_path):
+        """Images follow --repdata or stand alone; the model is written where it was asked for."""
+        coffee, rocket = (photos / f"candidates/{name}.png" for name in ("coffee", "rocket"))
+        out = tmp_path / "integer.tflite"
+        said = qsr("quantize", network, "--repdata", coffee, rocket, "-o", out)
+        assert f"{out}: {out.stat().st_size:,} bytes" in said.out
+        assert "from 2 representative images" in said.out
+        first = out.read_bytes()
+        report = parsed(qsr("quantize", network, rocket, coffee, "-o", out, "--json").out)
+        assert report["images"] == ["rocket", "coffee"]
+        assert out.read_bytes() == first
+        (evaluate,) = NEXT.findall(said.out)
+        words = [photos / "validation" if word == "DIR" else word for word in shlex.split(evaluate)]
+        assert qsr(*words[1:]).code == 0
+
+    def test_evaluate(self, qsr, network, searched, photos):
+        """The table and the JSON hold the same numbers, drops too."""
+        words = ("evaluate", network, searched / "model_uint8.tflite", "bicubic", "--data")
+        text = qsr(*words, photos / "validation").out
+        (scores,) = parsed(qsr(*words, photos / "validation", "--json").out)
+        for evaluation, drop in zip(scores["evaluations"], scores["drops_db"], strict=True):
+            row = rf"{evaluation['psnr_rgb_db']:.3f}\s+{evaluation['psnr_y_db']:.3f}\s+"
+            row += rf"{evaluation['ssim_y']:.4f}"
+            row += "" if drop == 0 else rf"\s+{drop:.4f}"
+            assert re.search(row, text)
+
+    def test_compare(self, qsr, searched):
+        """The table and the JSON hold the same numbers, sums too."""
+        text = qsr("compare", "fp32", "int8", "--run", searched).out
+        report = parsed(qsr("compare", "fp32", "int8", "--run", searched, "--json").out)
+        assert f"FP32 {report['float_psnr_db']:.3f} dB" in text
+        assert f"integer {report['integer_psnr_db']:.3f} dB" in text
+        assert f"drop {report['drop_db']:.4f} dB" in text
+        for layer in report["comparison"]["layers"]:
+            row = rf"{re.escape(layer['label'])}\s.*\s{layer['sqnr_db']:.2f}\s"
+            assert re.search(row, text)
+
+    def test_upscale(self, qsr, network, photos, tmp_path):
+        """Photographs of a folder and single ones are enlarged, and each is told."""
+        photo = photos / "validation/astronaut.png"
+        words = ("upscale", network, photo, "-o", tmp_path / "out")
+        assert qsr(*words).out == f"{tmp_path / 'out/astronaut_x3.png'}: 180 x 180 pixels\n"
+        report = parsed(qsr(*words, "--json").out)
+        assert [entry["source"] for entry in report["photos"]] == [str(photo)]
+        assert np.asarray(Image.open(report["photos"][0]["result"])).shape == (180, 180, 3)
+
+    def test_train(self, qsr, photos, tmp_path):
+        """A recipe is trained, and its model can be enlarged with at once."""
+        settings = [
+            "epochs=1",
+            "warmup_epochs=0",
+            "steps_per_epoch=1",
+            "batch_size=1",
+            "lr_patch_px=8",
+        ]
+        overrides = [word for setting in settings for word in ("--set", f"training.{setting}")]
+        both = (photos / "candidates", photos / "validation")
+        words = ("train", "xcat_x3", "--data", *both, *overrides)
+        said = qsr(*words, "--out", tmp_path / "run")
+        assert str(tmp_path / "run/model.keras") in said.out
+        report = parsed(qsr(*words, "--out", tmp_path / "run", "--json").out)
+        assert report["model"] == str(tmp_path / "run/model.keras")
+        assert f"{report['validation_psnr_db']:.3f} dB RGB on 1 validation images" in said.out
+        photo = photos / "validation/coffee.png"
+        assert qsr("upscale", report["model"], photo, "-o", tmp_path / "out").code == 0

@@ -1,0 +1,87 @@
+"""Scores of several models on several sets, without the command line."""
+
+import pytest
+import skimage.metrics
+from PIL import Image
+
+from qsr.data.bundled import write_bundled
+from qsr.errors import ImageError, ModelError, UsageError
+from qsr.images import upscale_bicubic
+from qsr.jobs.evaluate import evaluate_models
+
+
+def test_bicubic_by_others(images, lr_and_hr):
+    """Bicubic alone scores, by scikit-image's measure, what is reported, at any scale."""
+    for scale in (2, 3, 4):
+        (scores,) = evaluate_models(["bicubic"], [images / "validation"], scale=scale)
+        (evaluation,) = scores.evaluations
+        for image in evaluation.images:
+            lr, hr = lr_and_hr(images / f"validation/{image.name}.png", scale)
+            sr = upscale_bicubic(lr, scale)
+            expected = skimage.metrics.peak_signal_noise_ratio(
+                hr[1:-1, 1:-1], sr[1:-1, 1:-1], data_range=255
+            )
+            assert image.psnr_rgb_db == pytest.approx(expected)
+
+
+def test_several(network, run, images):
+    """Each model is scored on each set, and drops are measured from the first model."""
+    sets = [images / "validation", images / "candidates"]
+    results = evaluate_models([str(network), run.integer_model, "bicubic"], sets)
+    assert [result.data for result in results] == [str(path) for path in sets]
+    assert [len(result.evaluations[0].images) for result in results] == [3, 5]
+    for result in results:
+        first = result.evaluations[0].psnr_rgb_db
+        assert result.drops_db == tuple(first - other.psnr_rgb_db for other in result.evaluations)
+    assert [evaluation.quantized for evaluation in results[0].evaluations] == [False, True, False]
+
+
+def test_bundled(network, tmp_path):
+    """Without data, the bundled photographs are evaluated on, and called so."""
+    (result,) = evaluate_models([str(network)])
+    assert result.data == "bundled photographs"
+    names = [path.stem for path in sorted(write_bundled(tmp_path)[1].iterdir())]
+    assert [image.name for image in result.evaluations[0].images] == names
+
+
+def test_skipped(network, images, tmp_path):
+    """Unusable images are left out on request, and named."""
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    Image.open(images / "validation/coffee.png").save(tmp_path / "good.png")
+    (result,) = evaluate_models([str(network)], [tmp_path], skip_bad_images=True)
+    assert [image.name for image in result.evaluations[0].images] == ["good"]
+    (line,) = result.skipped
+    assert line.startswith(str(tmp_path / "bad.png"))
+
+
+@pytest.mark.parametrize("scale", [0, -1, 17])
+def test_scale(images, scale):
+    """A factor that nothing can be enlarged by is refused."""
+    with pytest.raises(UsageError, match=f"--scale must be 1 to 16, not {scale}"):
+        evaluate_models(["bicubic"], [images / "validation"], scale=scale)
+
+
+def test_scales_of_models(network, espcn, images, tmp_path):
+    """Models of different scales are both named."""
+    (tmp_path / "espcn.tflite").write_bytes(espcn)
+    with pytest.raises(ModelError, match=r"network.tflite enlarges x3 and .*espcn.tflite x2"):
+        evaluate_models([str(network), str(tmp_path / "espcn.tflite")], [images / "validation"])
+
+
+@pytest.mark.parametrize(("scale", "least"), [(2, 8), (3, 6), (4, 5)])
+def test_smallest(images, tmp_path, scale, least):
+    """The smallest image that can be scored is scored, and a smaller one refused beforehand."""
+    original = Image.open(images / "validation/coffee.png")
+    side = least * scale
+    original.crop((0, 0, side, side)).save(tmp_path / "image.png")
+    evaluate_models(["bicubic"], [tmp_path], scale=scale)
+    original.crop((0, 0, side, side - scale)).save(tmp_path / "image.png")
+    with pytest.raises(ImageError, match=f"each side needs at least {least}"):
+        evaluate_models(["bicubic"], [tmp_path], scale=scale)
+
+
+def test_missing_data(tmp_path, monkeypatch):
+    """A folder that is missing is named before any model is loaded."""
+    monkeypatch.setattr("qsr.jobs.evaluate.load_any", None)
+    with pytest.raises(ImageError, match="missing: no such file or folder"):
+        evaluate_models(["xcat"], [tmp_path / "missing"])

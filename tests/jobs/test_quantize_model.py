@@ -1,0 +1,146 @@
+"""One integer model from images chosen by hand, without the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qsr import calibration as cal
+from qsr.errors import ImageError, ModelError, UsageError
+from qsr.images import downscale_bicubic
+from qsr.jobs.quantize import quantize_model
+
+
+@pytest.fixture
+def candidates(images):
+    """The paths of the candidate images, by name."""
+    return {path.stem: path for path in (images / "candidates").iterdir()}
+
+
+class TestModel:
+    """What is made."""
+
+    def test_as_the_converter(
+        self, *, network, candidates, trained_xcat_keras, lr_and_hr, run_bare, tmp_path
+    ):
+        """With the converter's reader and ends from the images, it is the public converter's."""
+        import tensorflow as tf
+
+        chosen = [candidates["chelsea"], candidates["rocket"]]
+        lr = [lr_and_hr(path)[0] for path in chosen]
+        converter = tf.lite.TFLiteConverter.from_keras_model(trained_xcat_keras)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [picture[None].astype(np.float32) / 255] for picture in lr
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+        with pytest.warns(UserWarning, match="Statistics for quantized inputs"):
+            expected = converter.convert()
+        out = tmp_path / "integer.tflite"
+        quantize_model(str(network), chosen, out, reader="converter", pin_io=False)
+        shown = lr_and_hr(candidates["coffee"])[0][None]
+        assert np.array_equal(run_bare(out.read_bytes(), shown), run_bare(expected, shown))
+
+    def test_as_the_search(self, run, network, candidates, tmp_path):
+        """From the images that the search has chosen, it is the model of the search."""
+        out = tmp_path / "integer.tflite"
+        chosen = [candidates[name] for name in run.chosen.images]
+        report = quantize_model(str(network), chosen, out)
+        assert out.read_bytes() == Path(run.integer_model).read_bytes()
+        assert (report.images, report.integer_bytes) == (run.chosen.images, out.stat().st_size)
+        assert report.float_bytes == network.stat().st_size
+
+    def test_lr_as_it_is(self, network, candidates, lr_and_hr, tmp_path):
+        """Images that are LR already are fed as they are."""
+        lr, _ = lr_and_hr(candidates["rocket"])
+        Image.fromarray(lr).save(tmp_path / "rocket.png")
+        quantize_model(str(network), [candidates["rocket"]], tmp_path / "hr.tflite")
+        quantize_model(
+            str(network), [tmp_path / "rocket.png"], tmp_path / "lr.tflite", images_are_lr=True
+        )
+        assert (tmp_path / "lr.tflite").read_bytes() == (tmp_path / "hr.tflite").read_bytes()
+
+    def test_files_and_folders(self, network, images, candidates, trained_xcat, tmp_path):
+        """Photographs and folders of them count alike, and all of them."""
+        out = tmp_path / "integer.tflite"
+        extra = candidates["coffee"]
+        report = quantize_model(str(network), [images / "validation", extra], out)
+        assert len(report.images) == 4
+        pictures = {
+            str(path): downscale_bicubic(np.asarray(Image.open(path)), 3)
+            for path in (extra, *(images / "validation").iterdir())
+        }
+        assert out.read_bytes() == cal.quantize(
+            trained_xcat, cal.collect(trained_xcat, pictures).merged()
+        )
+
+    def test_modes(self, network, images, tmp_path):
+        """Grey, palette, transparent, CMYK and 16-bit images simply work."""
+        folder = tmp_path / "modes"
+        folder.mkdir()
+        colour = Image.open(images / "candidates/coffee.png")
+        for mode in ("1", "L", "LA", "P", "RGBA"):
+            colour.convert(mode).save(folder / f"{mode}.png")
+        colour.convert("CMYK").save(folder / "cmyk.tif")
+        deep = np.asarray(colour.convert("L")).astype(np.uint16) * 257
+        Image.fromarray(deep).save(folder / "deep.png")
+        report = quantize_model(str(network), [folder], tmp_path / "integer.tflite")
+        assert len(report.images) == 7
+
+
+class TestRefused:
+    """Requests that cannot be met leave no file, and touch none."""
+
+    def test_itself(self, network, candidates, monkeypatch):
+        """The float model is never replaced by its integer model, however it is named."""
+        before = network.read_bytes()
+        monkeypatch.chdir(network.parent)
+        for out in (network, network.parent / ".." / network.parent.name / network.name):
+            with pytest.raises(UsageError, match="is the float model itself"):
+                quantize_model("network.tflite", [candidates["coffee"]], out)
+        assert network.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("out", "named"),
+        [
+            ("missing/integer.tflite", "no folder .*missing"),
+            ("folder.tflite", "a folder"),
+            ("integer.bin", "ends in .tflite"),
+        ],
+    )
+    def test_out(self, *, network, candidates, tmp_path, monkeypatch, out, named):
+        """A place that cannot be written to is named before the model is even loaded."""
+        (tmp_path / "folder.tflite").mkdir()
+        monkeypatch.setattr("qsr.jobs.quantize.load_float", None)
+        with pytest.raises(UsageError, match=named):
+            quantize_model(str(network), [candidates["coffee"]], tmp_path / out)
+
+    def test_quantized(self, run, candidates, tmp_path):
+        """An integer model cannot be quantized once more."""
+        with pytest.raises(ModelError, match=r"already quantized.*give the float model"):
+            quantize_model(run.integer_model, [candidates["coffee"]], tmp_path / "twice.tflite")
+
+    def test_cannot_run(self, xcat, black, tmp_path):
+        """An integer model that TFLite cannot run is not written."""
+        (tmp_path / "xcat.tflite").write_bytes(xcat)
+        Image.fromarray(black).save(tmp_path / "black.png")
+        out = tmp_path / "integer.tflite"
+        with pytest.raises(ModelError, match=r"integer.tflite: TFLite cannot run it"):
+            quantize_model(str(tmp_path / "xcat.tflite"), [tmp_path / "black.png"], out)
+        assert not out.exists()
+
+    def test_no_images(self, network, tmp_path):
+        """At least one image is asked for."""
+        with pytest.raises(UsageError, match="at least one representative image"):
+            quantize_model(str(network), [], tmp_path / "integer.tflite")
+
+    def test_twice(self, network, images, candidates, tmp_path):
+        """An image that is given twice is named."""
+        with pytest.raises(ImageError, match="coffee: given more than once"):
+            quantize_model(
+                str(network),
+                [images / "candidates", candidates["coffee"]],
+                tmp_path / "integer.tflite",
+            )
