@@ -16,7 +16,7 @@ from qsr.analysis.sums import ErrorSums, error_sums
 from qsr.errors import ImageError, ModelError
 from qsr.metrics import RGB_SHAVE, psnr_db
 from qsr.tflite.graph import Graph, Tensor
-from qsr.tflite.io_grid import tensors_tied_to_output
+from qsr.tflite.io_grid import ranges_tied_to_output
 from qsr.tflite.runtime import ModelFacts, Runner, Window, inspect_model
 
 Image = NDArray[np.uint8]
@@ -189,7 +189,7 @@ def compare(
             on_image(len(records))
     if not records:
         raise ModelError(f"no images to compare {float_source} and {integer_source} on")
-    tied = tensors_tied_to_output(float_graph)
+    tied = ranges_tied_to_output(float_graph)
     return Comparison(
         layers=tuple(_layer_error(*pair, tied) for pair in zip(matches, sums, strict=True)),
         unmatched_float=_names_without(float_graph, [match.float_tensor for match in matches]),

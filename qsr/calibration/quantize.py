@@ -11,7 +11,7 @@ from qsr.calibration.scheme import Scheme
 from qsr.errors import ModelError
 from qsr.tflite.files import read_model
 from qsr.tflite.graph import Graph, end_grids
-from qsr.tflite.io_grid import tensors_tied_to_input, tensors_tied_to_output
+from qsr.tflite.io_grid import ranges_tied_to_input, ranges_tied_to_output
 from qsr.tflite.quantizer import quantize_calibrated
 from qsr.tflite.runtime import inspect_model, probe_picture
 
@@ -114,7 +114,8 @@ def _check_pinned(integer: bytes, graph: Graph, source: str) -> None:
             raise ModelError(
                 f"{source}: TFLite gives the {role}{made} a grid of its own, scale "
                 f"{grid.scale:.6f} and zero point {grid.zero_point}, so that byte b does not mean "
-                "b/255 on a phone; end the network in a linear layer or a clipped ReLU"
+                "b/255 on a phone; end the network in a linear layer or a clipped ReLU, or leave "
+                "the grid as it is (--io-from-images)"
             )
 
 
@@ -137,5 +138,5 @@ def picture_ranges(graph: Graph, *, source: str = "model") -> dict[str, tuple[fl
         Tensor name to (black, white) for the input, the output and all that is tied to them.
     """
     white = inspect_model(graph.model, source=source).value_max
-    tied = (*tensors_tied_to_input(graph), *tensors_tied_to_output(graph))
-    return {graph.tensors[index].name: (0.0, white) for index in tied}
+    tied = ranges_tied_to_input(graph, white) | ranges_tied_to_output(graph, white)
+    return {graph.tensors[index].name: span for index, span in tied.items()}

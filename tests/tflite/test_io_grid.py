@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from qsr import calibration as cal
 from qsr.tflite.convert import convert_keras
-from qsr.tflite.graph import Graph
-from qsr.tflite.io_grid import tensors_tied_to_input, tensors_tied_to_output
-from qsr.tflite.runtime import Runner
+from qsr.tflite.graph import Graph, end_grids
+from qsr.tflite.io_grid import ranges_tied_to_input, ranges_tied_to_output
+from qsr.tflite.runtime import Runner, inspect_model
 
 
 def kinds(graph, tied):
@@ -27,8 +28,8 @@ def kinds(graph, tied):
 def test_output(network, made_by, request):
     """The clip, depth-to-space and what they read are tied to the output, and nothing above."""
     graph = Graph(request.getfixturevalue(network))
-    tied = tensors_tied_to_output(graph)
-    assert tied[0] == graph.output_index
+    tied = ranges_tied_to_output(graph)
+    assert next(iter(tied)) == graph.output_index
     assert kinds(graph, tied) == made_by
 
 
@@ -45,8 +46,8 @@ def test_output(network, made_by, request):
 def test_input(network, made_by, request):
     """The input and its copies are tied to it: XCAT's frozen convolution, ABPN's anchor."""
     graph = Graph(request.getfixturevalue(network))
-    tied = tensors_tied_to_input(graph)
-    assert tied[0] == graph.input_index
+    tied = ranges_tied_to_input(graph)
+    assert next(iter(tied)) == graph.input_index
     assert kinds(graph, tied) == made_by
 
 
@@ -59,11 +60,11 @@ def test_values(network, request, photographs):
     runner = Runner(model, keep_tensors=True)
     for _ in runner.windows(image):
         picture = np.unique(runner.tensor(graph.input_index))
-        for index in tensors_tied_to_input(graph):
+        for index in ranges_tied_to_input(graph):
             assert np.isin(runner.tensor(index), picture).all()
         white = np.float32(runner.facts.value_max)
         output = np.sort(runner.tensor(graph.output_index), axis=None)
-        for index in tensors_tied_to_output(graph):
+        for index in ranges_tied_to_output(graph):
             values = np.sort(runner.tensor(index), axis=None)
             np.testing.assert_array_equal(values.clip(0, white), output.clip(0, white), strict=True)
 
@@ -105,7 +106,7 @@ def test_convolution_that_copies(kernel, bias, options, tied):
     graph = convolution(kernel, bias, **options)
     made = {index for one in graph.operators if one.kind == "CONV_2D" for index in one.outputs}
     assert len(made) == 1
-    assert (made <= set(tensors_tied_to_input(graph))) == tied
+    assert (made <= set(ranges_tied_to_input(graph))) == tied
 
 
 def test_read_by_another():
@@ -117,7 +118,7 @@ def test_read_by_another():
     wide = tf_keras.layers.Conv2D(3, 3, padding="same")(picture)
     twice = tf.concat([wide, tf.exp(wide)], axis=2)
     graph = Graph(convert_keras(tf_keras.Model(picture, tf.nn.relu(twice))))
-    assert kinds(graph, tensors_tied_to_output(graph)) == ["CONCATENATION", "EXP", "RELU"]
+    assert kinds(graph, ranges_tied_to_output(graph)) == ["CONCATENATION", "EXP", "RELU"]
 
 
 def relu6_of_bytes(picture):
@@ -200,4 +201,70 @@ def test_nothing_but_the_picture(network):
     result, kind, tied = network(picture)
     graph = Graph(convert_keras(tf_keras.Model(picture, tf.exp(result))))
     (made,) = [index for one in graph.operators if one.kind == kind for index in one.outputs]
-    assert (made in tensors_tied_to_input(graph)) == tied
+    assert (made in ranges_tied_to_input(graph)) == tied
+
+
+def test_scaled_and_shifted():
+    """A stored scaling or shift carries the picture's range on, to the values that it gives."""
+    import tensorflow as tf
+    import tf_keras
+
+    picture = tf_keras.Input((None, None, 3))
+    centred = picture / 255.0 - 0.5
+    # Joined, or the converter would put the scaling into the convolution.
+    features = tf_keras.layers.Conv2D(12, 1)(tf.concat([centred, centred], axis=-1))
+    shuffled = tf.nn.depth_to_space(features, 2)
+    model = tf_keras.Model(picture, (shuffled + 0.5) * 255.0)
+    model.set_weights([np.tile(np.eye(3) / 2, (2, 4))[None, None], np.zeros(12)])
+    content = convert_keras(model)
+    graph = Graph(content)
+    before = {
+        kind(graph, index): span for index, span in ranges_tied_to_input(graph, 255.0).items()
+    }
+    after = {
+        kind(graph, index): span for index, span in ranges_tied_to_output(graph, 255.0).items()
+    }
+    assert before[""] == (0.0, 255.0)
+    assert before["CONCATENATION"] == pytest.approx((-0.5, 0.5))
+    scaled = next(name for name in ("MUL", "DIV") if name in before)
+    assert before[scaled] == pytest.approx((0.0, 1.0))
+    assert after["MUL"] == (0.0, 255.0)
+    assert after["ADD"] == pytest.approx((0.0, 1.0))
+    assert after["DEPTH_TO_SPACE"] == after["CONV_2D"] == pytest.approx((-0.5, 0.5))
+    black_and_white = np.stack([np.zeros((8, 8), np.uint8), np.full((8, 8), 255, np.uint8)] * 3)
+    runner = Runner(content, keep_tensors=True)
+    for _ in runner.windows(black_and_white[:3].transpose(1, 2, 0).copy()):
+        for index, span in ranges_tied_to_input(graph, 255.0).items():
+            values = runner.tensor(index)
+            assert (values.min(), values.max()) == pytest.approx(span, abs=1e-6)
+            del values
+
+
+def kind(graph, index):
+    """Return the kind of the operator that makes a tensor; nothing makes the input."""
+    return graph.producer[index].kind if index in graph.producer else ""
+
+
+@pytest.mark.parametrize("method", ["bilinear", "average"])
+def test_averaged(method, photographs):
+    """What averages keeps the grid: the integer model of a network that ends so is pinned."""
+    import tensorflow as tf
+    import tf_keras
+
+    picture = tf_keras.Input((None, None, 3))
+    features = tf_keras.layers.Conv2D(3, 1)(picture)
+    if method == "bilinear":
+        last = tf_keras.layers.UpSampling2D(2, interpolation="bilinear")(features)
+    else:
+        larger = tf_keras.layers.Conv2DTranspose(3, 2, strides=2, name="larger")(features)
+        last = tf.nn.avg_pool2d(larger, 3, 1, "SAME")
+    model = tf_keras.Model(picture, last)
+    weights = [np.eye(3)[None, None], np.zeros(3)]
+    if method == "average":
+        weights += [np.broadcast_to(np.eye(3), (2, 2, 3, 3)), np.zeros(3)]
+    model.set_weights(weights)
+    content = convert_keras(model)
+    integer = cal.quantize(content, cal.collect(content, photographs).merged())
+    white = inspect_model(content).value_max
+    for grid in end_grids(integer):
+        assert (grid.scale, grid.zero_point) == (pytest.approx(white / 255), 0)
