@@ -12,6 +12,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+_UNFINISHED = ".unfinished-"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write a file completely or not at all.
@@ -27,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be flushed or renamed, or was not written.
     """
-    unfinished = path.with_name(f".unfinished-{secrets.token_hex(8)}{path.suffix}")
+    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}{path.suffix}")
     try:
         yield unfinished
         with unfinished.open("r+b") as file:
@@ -37,6 +40,13 @@ def replacing(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left unfinished in a folder; call it with the folder locked."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager

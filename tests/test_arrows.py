@@ -25,14 +25,12 @@ ARROWS = {
     "evaluation": {"data", "images", "metrics", "tflite"} | BASE,
     "analysis": {"tflite", "metrics"} | BASE,
     "training": {"data", "models", "metrics"} | BASE,
-    "quantization": {"models", "training", "calibration", "tflite"} | BASE,
-    "benchmark": {"tflite"} | BASE,
     "jobs": {
         *("analysis", "calibration", "data", "evaluation", "images", "metrics", "models"),
         *("tflite", "training"),
     }
     | BASE,
-    "cli": {"jobs", "training", ""} | BASE,
+    "cli": {"jobs", ""} | BASE,
 }
 """Room to the rooms that it may import; ``""`` is ``qsr/__init__.py``, which has the version."""
 

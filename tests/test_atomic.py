@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and held by one process at a time."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qsr.atomic import locked, replacing
+from qsr.atomic import locked, replacing, sweep
 
 HOLDS = """
 import sys
@@ -195,3 +196,16 @@ def test_one_place():
         source = path.read_text(encoding="utf-8")
         assert "fcntl" not in source, path
         assert ".unfinished" not in source, path
+
+
+def test_sweep(tmp_path):
+    """What a killed writer left is removed, and nothing else."""
+    kept = tmp_path / "a.npz"
+    kept.write_bytes(b"whole")
+    with suppress(KeyboardInterrupt), replacing(kept) as unfinished:
+        unfinished.write_bytes(b"half")
+        shutil.copy(unfinished, left := unfinished.with_stem(f"{unfinished.stem}0"))
+        raise KeyboardInterrupt
+    assert left.exists()
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [kept]

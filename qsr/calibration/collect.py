@@ -44,7 +44,7 @@ def collect(
     *,
     reader: Reader = "exact",
     executor: Executor | None = None,
-    store: Path | None = None,
+    store: str | PathLike[str] | None = None,
     on_image: Callable[[int], None] | None = None,
     source: str | None = None,
 ) -> RangeTable:
@@ -80,7 +80,8 @@ def collect(
     content, path = read_model(model)
     source = source if source is not None else path
     check_float(content, source=source)
-    known = _known(content, reader, store)
+    table_file = None if store is None else Path(store)
+    known = _known(content, reader, table_file)
     rows: dict[str, _Row | None] = {}
 
     def tasks() -> Iterator[tuple[str, partial[_Row]]]:
@@ -100,10 +101,10 @@ def collect(
             if on_image is not None:
                 on_image(done)
             if monotonic() - saved_at > _SAVE_EVERY_SECONDS:
-                _save(store, known, rows)
+                _save(table_file, known, rows)
                 saved_at = monotonic()
     finally:
-        _save(store, known, rows)
+        _save(table_file, known, rows)
     if not rows:
         raise UsageError("no images to measure ranges on")
     return _with_rows(known, rows.values())

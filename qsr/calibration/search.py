@@ -33,7 +33,7 @@ def search(
     strategy: Strategy | None = None,
     also: Sequence[Subset] = (),
     scheme: Scheme | None = None,
-    journal: Path | None = None,
+    journal: str | PathLike[str] | None = None,
     validation: Mapping[str, Any] | None = None,
     executor: Executor | None = None,
     on_trial: Callable[[int, int, Trial], None] | None = None,
@@ -79,12 +79,13 @@ def search(
         validation=validation or {},
     )
     identity["candidate_hashes"] = table.image_hashes
-    with Journal(journal, identity) if journal is not None else nullcontext() as kept:
+    with nullcontext() if journal is None else Journal(Path(journal), identity) as kept:
         found = dict(kept.trials) if kept is not None else {}
-        resumed = len(found)
+        resumed = 0
         trials: list[Trial] = []
         while asked := _new([*also, *strategy.ask(table.images, trials)], trials):
             missing = [subset for subset in asked if subset not in found]
+            resumed += len(asked) - len(missing)
 
             def tasks(subsets: Sequence[Subset] = missing) -> Iterator[tuple[Any, partial[Any]]]:
                 for subset in subsets:
@@ -92,12 +93,13 @@ def search(
                     yield (subset, model_hash(integer)), partial(score, integer)
 
             total = len(trials) + len(asked)
-            for (subset, digest), scores in completed(tasks(), executor):
+            outcomes = completed(tasks(), executor)
+            for done, ((subset, digest), scores) in enumerate(outcomes, total - len(missing) + 1):
                 found[subset] = trial = _trial(subset, scores, digest)
                 if kept is not None:
                     kept.add(trial)
                 if on_trial is not None:
-                    on_trial(len(found), total, trial)
+                    on_trial(done, total, trial)
             trials.extend(found[subset] for subset in asked)
     best = max(trials, key=_rank)  # of equals, max takes the first
     return Study(tuple(trials), best, quantize(content, table.merged(best.images), scheme), resumed)

@@ -28,9 +28,12 @@ def quantize(
         list[Path] | None,
         typer.Option(help="Representative images: photographs and folders of them."),
     ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The integer .tflite model.")] = Path(
-        "model_uint8.tflite"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The integer .tflite model; by default model_uint8.tflite or alike."
+        ),
+    ] = None,
     scheme: SchemeName = "uint8",
     pin_io: PinIo = True,
     reader: ReaderName = "exact",

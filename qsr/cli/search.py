@@ -92,13 +92,15 @@ def _print(report: "RepdataReport") -> None:
         rows,
     )
     if report.shared_images:
+        named = ", ".join(report.shared_images[:3])
+        more = ", ..." if len(report.shared_images) > 3 else ""  # noqa: PLR2004
         typer.echo(
-            f"note: {len(report.shared_images)} validation images are candidates too "
-            f"({', '.join(report.shared_images[:3])}...): on them the drop looks smaller than it is"
+            f"note: {len(report.shared_images)} of the validation images are candidates too "
+            f"({named}{more}): on them the drop looks smaller than it is"
         )
     single = len(report.chosen.images) == 1
     chosen = report.chosen.images[0] if single else f"all {report.candidates} candidates together"
-    resumed = f", {report.resumed_trials} trials resumed" if report.resumed_trials else ""
+    resumed = f", trials resumed: {report.resumed_trials}" if report.resumed_trials else ""
     typer.echo(f"chosen representative data: {chosen}")
     gained = report.all_images.drop_db - report.chosen.drop_db
     if single and gained > _WORTH_SAYING:
@@ -106,7 +108,7 @@ def _print(report: "RepdataReport") -> None:
     typer.echo(f"integer model: {report.integer_model}")
     typer.echo(
         f"run folder: {report.run_folder}  "
-        f"({report.seconds:.0f} s on {report.workers} workers{resumed})"
+        f"({report.seconds:.0f} s, workers: {report.workers}{resumed})"
     )
     print_next(
         "next, see where the integer model differs",

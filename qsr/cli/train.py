@@ -9,7 +9,7 @@ from qsr.cli.options import Json, SkipBadImages
 from qsr.cli.output import print_json, print_next, shown_progress
 
 if TYPE_CHECKING:
-    from qsr.training.train import Progress
+    from qsr.jobs.train import TrainingProgress
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +54,7 @@ def train(
 
     with shown_progress() as progress:
 
-        def show_steps(state: "Progress") -> None:
+        def show_steps(state: "TrainingProgress") -> None:
             psnr = state.validation_psnr_db
             note = f"validation {psnr:.2f} dB" if psnr is not None else ""
             progress("train", state.step, state.steps, note)

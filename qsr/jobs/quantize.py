@@ -1,5 +1,6 @@
 """One integer model from representative images chosen by hand."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class QuantizeReport:
 def quantize_model(
     model: str,
     repdata: Sequence[Path],
-    out: Path,
+    out: Path | None = None,
     *,
     scheme: str = "uint8",
     pin_io: bool = True,
@@ -57,7 +58,7 @@ def quantize_model(
         model: a name from the zoo, or a ``.tflite``, ``.keras``, ``.h5`` or SavedModel path.
         repdata: images and folders of images: photographs, of which LR is made by bicubic
             downscaling, or folders of LR/HR images.
-        out: path of the integer model.
+        out: path of the integer model; ``model_<scheme>.tflite`` in the current folder if None.
         scheme: name of a quantization scheme.
         pin_io: give input and output their true grid, whatever the images hold.
         reader: ``exact``, or ``converter`` for the ranges that ``TFLiteConverter`` would record.
@@ -77,6 +78,7 @@ def quantize_model(
     chosen_scheme = scheme_named(scheme, pin_io=pin_io)
     if not repdata:
         raise UsageError("give at least one representative image with --repdata")
+    out = out or Path(f"model_{scheme}.tflite")
     _check_out(out, model)
     check_there(repdata)
     content = load_float(model)
@@ -115,6 +117,8 @@ def _check_out(out: Path, model: str) -> None:
         raise UsageError(f"{out}: give the integer model a name that ends in .tflite")
     if out.is_dir():
         raise UsageError(f"{out}: a folder; give the integer model the name of a file")
+    if out.parent.is_dir() and not os.access(out.parent, os.W_OK):
+        raise UsageError(f"{out}: {out.parent} cannot be written to; give another -o")
     if not out.parent.is_dir():
         raise UsageError(f"{out}: no folder {out.parent}; make it first, or give another -o")
     if out.exists() and Path(model).exists() and out.samefile(model):

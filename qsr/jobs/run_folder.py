@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qsr.atomic import locked, replacing
+from qsr.atomic import locked, replacing, sweep
 from qsr.errors import StudyError
 from qsr.jobs.records import plain
 
@@ -92,6 +92,7 @@ class RunFolder:
                     f"{self.path}: cannot be a run folder ({error.strerror}); give another with "
                     "--out"
                 ) from error
+            sweep(self.path)
             try:
                 yield
             finally:

@@ -12,6 +12,8 @@ from qsr.training.recipe import load_recipe
 from qsr.training.train import Progress as TrainingProgress
 from qsr.training.train import TrainingResult, hold_out, train
 
+__all__ = ["TrainingProgress", "train_recipe"]
+
 
 def train_recipe(
     recipe: str,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qsr.atomic import locked, replacing
+from qsr.atomic import locked, replacing, sweep
 from qsr.data.decoded import DecodedPairs, decode
 from qsr.data.pairs import Pair, content_hash
 from qsr.data.pipeline import batches_of_steps, chunks
@@ -375,6 +375,7 @@ def _claimed(out: Path, described: dict[str, Any]) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise StudyError(f"{out}: cannot be made a run folder: {error.strerror}") from error
+        sweep(out)
         _describe(description, described)
         yield
 
@@ -389,6 +390,8 @@ def _describe(path: Path, described: dict[str, Any]) -> None:
         return
     except (OSError, ValueError) as error:
         raise StudyError(f"{path}: not readable: {error}") from error
+    if not isinstance(found, dict):
+        raise StudyError(f"{path}: no description of a training; give another --out")
     for part, wanted in described.items():
         if found.get(part) != wanted:
             other = "another recipe" if part == "recipe" else f"other {part.replace('_', ' ')}"

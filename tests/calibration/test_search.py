@@ -78,6 +78,22 @@ def test_also(espcn, table, score):
     assert study.trials[0].model_hash == hashlib.sha256(together).hexdigest()
 
 
+def test_other_data_sets_besides(espcn, table, score, journal):
+    """Earlier trials that are not asked for again count neither as resumed nor as done."""
+    cal.search(espcn, table, score, also=[NAMES, NAMES[:2]], journal=str(journal))
+    told = []
+    study = cal.search(
+        espcn,
+        table,
+        score,
+        also=[NAMES[:3]],
+        journal=journal,
+        on_trial=lambda done, total, _: told.append((done, total)),
+    )
+    assert study.resumed == len(NAMES)
+    assert told == [(len(NAMES) + 1, len(NAMES) + 1)]
+
+
 def test_equal_scores(espcn, table):
     """Of equal scores the first asked for wins."""
     study = cal.search(espcn, table, lambda model: [len(model) * 0.0, 1.0])

@@ -43,6 +43,14 @@ class TestModel:
         shown = lr_and_hr(candidates["coffee"])[0][None]
         assert np.array_equal(run_bare(out.read_bytes(), shown), run_bare(expected, shown))
 
+    @pytest.mark.parametrize("scheme", ["uint8", "int8"])
+    def test_name(self, scheme, network, images, tmp_path, monkeypatch):
+        """Without a name of the user's, the model is named after its scheme."""
+        monkeypatch.chdir(tmp_path)
+        report = quantize_model(str(network), [images / "candidates"], scheme=scheme)
+        assert report.integer_model == f"model_{scheme}.tflite"
+        assert [path.name for path in tmp_path.iterdir()] == [f"model_{scheme}.tflite"]
+
     def test_as_the_search(self, run, network, candidates, tmp_path):
         """From the images that the search has chosen, it is the model of the search."""
         out = tmp_path / "integer.tflite"

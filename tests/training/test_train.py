@@ -291,9 +291,10 @@ class TestFolder:
 
     def test_damaged(self, tiny, images, tmp_path):
         """A damaged description is an error that names the file."""
-        (tmp_path / "recipe.json").write_text("{")
-        with pytest.raises(StudyError, match=r"recipe\.json: not readable"):
-            train(tiny, *images, tmp_path)
+        for text, problem in (("{", "not readable"), ("[]", "no description of a training")):
+            (tmp_path / "recipe.json").write_text(text)
+            with pytest.raises(StudyError, match=rf"recipe\.json: {problem}"):
+                train(tiny, *images, tmp_path)
 
 
 class TestNoRoom:
