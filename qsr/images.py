@@ -67,6 +67,25 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         ) from error
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Read the size of an image from its header, without decoding it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Width and height in pixels, before the EXIF orientation is applied.
+
+    Raises:
+        ImageError: The file is missing or no image.
+    """
+    try:
+        with _open(path) as picture:
+            return picture.size
+    except Exception as error:  # Pillow's readers raise nearly every built-in exception
+        raise ImageError(f"{path}: not an image; replace or remove the file.") from error
+
+
 def write_rgb(path: Path, image: NDArray[np.uint8]) -> None:
     """Write an image as PNG, completely or not at all.
 

@@ -18,6 +18,7 @@ from qsr.images import (
     MAX_FACTOR,
     crop_to_multiple,
     downscale_bicubic,
+    image_size,
     list_images,
     read_rgb,
     upscale_bicubic,
@@ -433,3 +434,13 @@ class TestBothWays:
         """Anything but uint8 (H, W, 3) is a ValueError."""
         with pytest.raises(ValueError, match="uint8"):
             resample(RGB.astype(np.float32), 1)
+
+
+def test_image_size(tmp_path):
+    """Width and height come from the header alone; what has none is named."""
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(path)
+    assert image_size(path) == (30, 20)
+    path.write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"a\.png: not an image"):
+        image_size(path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from qsr.atomic import replacing
 from qsr.data.pairs import Pair
 from qsr.errors import ImageError
+from qsr.images import image_size
 
 Image = NDArray[np.uint8]
 
@@ -83,7 +85,8 @@ def decode(
         The decoded pairs, in the order of ``pairs``.
 
     Raises:
-        ImageError: a file cannot be decoded, or ``folder`` cannot be written.
+        ImageError: a file cannot be decoded, the disk has no room for the pixels (told before any
+            is decoded), or ``folder`` cannot be written.
         ValueError: no pairs, or pairs of different scales.
     """
     scales = {pair.scale for pair in pairs}
@@ -101,6 +104,7 @@ def decode(
         for earlier in (index_path, *folder.glob(f"*{_PIXELS}")):
             earlier.unlink(missing_ok=True)  # never overwritten: somebody may have it mapped
         _mapped.cache_clear()
+        _check_room(pairs, folder)
         with path.open("wb") as pixels:
             for done, pair in enumerate(pairs, start=1):
                 lr, hr = pair.load()
@@ -118,6 +122,18 @@ def decode(
     except OSError as error:
         raise ImageError(f"{folder}: cannot keep the decoded images there: {error}") from error
     return _decoded(path, pairs, sizes, offsets)
+
+
+def _check_room(pairs: Sequence[Pair], folder: Path) -> None:
+    """Raise ImageError if the disk has no room for the pixels, before any is decoded."""
+    pixels = sum(width * height for width, height in (image_size(pair.hr_path) for pair in pairs))
+    needed = 3 * pixels + 3 * pixels // pairs[0].scale ** 2
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ImageError(
+            f"{folder}: the {len(pairs)} decoded images take {needed / 1e6:.1f} MB, and "
+            f"{free / 1e6:.1f} MB are free; make room, or give another folder"
+        )
 
 
 def _decoded(

@@ -210,6 +210,11 @@ def _search_in(
     check_quantizable(content, scheme, source=model)
 
     write_model(folder.float_model, content)
+    decoded = decode(
+        validation_pairs,
+        folder.decoded,
+        on_progress=lambda done, total: on_progress("decode validation images", done, total),
+    )
     with local_processes(workers) as executor:
         table = collect(
             folder.float_model,
@@ -219,11 +224,6 @@ def _search_in(
             executor=executor,
             store=folder.ranges,
             on_image=lambda done: on_progress("measure ranges", done, len(names)),
-        )
-        decoded = decode(
-            validation_pairs,
-            folder.decoded,
-            on_progress=lambda done, total: on_progress("decode validation images", done, total),
         )
         fp32 = float(np.mean(PsnrScore(decoded, facts)(content)))
         io_facts = replace(facts, input_dtype=scheme.io, output_dtype=scheme.io, quantized=True)

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -271,6 +272,17 @@ class TestRefused:
         (tmp_path / "decoded").write_text("a file")
         with pytest.raises(ImageError, match="decoded: cannot keep the decoded images there"):
             decode(pairs, tmp_path / "decoded")
+
+    def test_no_room(self, pairs, count, tmp_path, monkeypatch):
+        """A disk too small for the pixels is told of with both sizes, before any is decoded."""
+        needed = sum(part.nbytes for pair in pairs for part in pair.load())
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+            patch.setattr(Pair, "load", lambda _: pytest.fail("decoded"))
+            with pytest.raises(ImageError, match=rf"3 decoded images take {needed / 1e6:.1f} MB"):
+                decode(pairs, tmp_path / "decoded")
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed))
+        assert count(pairs)[1] == len(pairs)
 
     def test_no_room_for_index(self, pairs, count, tmp_path, monkeypatch):
         """A disk that is full at the index is an error; half an index is neither kept nor used."""
