@@ -40,6 +40,7 @@ def local_processes(workers: int) -> Iterator[Executor | None]:
     try:
         yield pool
     except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()  # what is under way is lost anyway; nobody waits for it
         raise
@@ -81,8 +82,11 @@ def completed(
             "kept: run the same command again, with fewer --workers"
         ) from error
     finally:
-        for future in running:
-            future.cancel()
+        # A process pool cancels its own: if its workers end while futures that others cancelled are
+        # waiting, the thread that manages it fails, and its shutdown never ends (Python 3.11).
+        if not isinstance(executor, ProcessPoolExecutor):
+            for future in running:
+                future.cancel()
 
 
 def _finished(running: dict[Future[Result], Key]) -> Iterator[tuple[Key, Result]]:
