@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from threading import local
@@ -26,6 +25,15 @@ Image = NDArray[np.uint8]
 READERS: tuple[Reader, ...] = ("exact", "converter")
 
 _SAVE_EVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The model that is measured, and how."""
+
+    model: bytes
+    source: str
+    reader: Reader
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def collect(
     known = _known(content, reader, table_file)
     rows: dict[str, _Row | None] = {}
 
-    def tasks() -> Iterator[tuple[str, partial[_Row]]]:
+    def unmeasured() -> Iterator[tuple[str, tuple[str, str, Image]]]:
         for name, image in images.items() if isinstance(images, Mapping) else images:
             if name in rows:
                 raise UsageError(f"two images named {name}; names must be unique")
@@ -92,11 +100,12 @@ def collect(
             digest = image_hash(image)
             rows[name] = _row_of(known, name, digest)
             if rows[name] is None:
-                yield name, partial(_measure, content, source, reader, image, (name, digest))
+                yield name, (name, digest, image)
 
     saved_at = monotonic()
+    measured = completed(_measure, _Measured(content, source, reader), unmeasured(), executor)
     try:
-        for done, (name, row) in enumerate(completed(tasks(), executor), start=1):
+        for done, (name, row) in enumerate(measured, start=1):
             rows[name] = row
             if on_image is not None:
                 on_image(done)
@@ -202,12 +211,11 @@ def _with_rows(table: RangeTable, candidates: Iterable[_Row | None]) -> RangeTab
     )
 
 
-def _measure(
-    model: bytes, source: str, reader: Reader, image: Image, identity: tuple[str, str]
-) -> _Row:
-    """Measure one image, identified by its name and hash; runs in a worker."""
-    name, digest = identity
-    read = _read_exact if reader == "exact" else _read_converter
+def _measure(measured: _Measured, identified: tuple[str, str, Image]) -> _Row:
+    """Measure one image, which comes with its name and hash; runs in a worker."""
+    name, digest, image = identified
+    model, source = measured.model, measured.source
+    read = _read_exact if measured.reader == "exact" else _read_converter
     minimum, maximum = read(model, source, image)
     finite = np.isfinite(minimum) & np.isfinite(maximum)
     if not finite.all():

@@ -1,19 +1,32 @@
-"""Local worker processes behind the standard ``concurrent.futures.Executor``."""
+"""Work on any ``concurrent.futures.Executor``, and the local processes that are the default one."""
 
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.connection import wait as wait_for_any
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from qsr.errors import StudyError
 
 Key = TypeVar("Key")
+Shared = TypeVar("Shared")
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _AHEAD = max(32, 2 * (os.cpu_count() or 1))
@@ -31,11 +44,7 @@ def local_processes(workers: int) -> Iterator[Executor | None]:
     if workers <= 1:
         yield None
         return
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_become_worker,
-    )
+    pool = _LocalProcesses(workers)
     others = set(multiprocessing.active_children())
     try:
         yield pool
@@ -46,37 +55,90 @@ def local_processes(workers: int) -> Iterator[Executor | None]:
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        pool.forget_shared()
+
+
+class _LocalProcesses(ProcessPoolExecutor):
+    """A pool of spawned processes that read what they share from files, once each."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_become_worker,
+        )
+        self._folder = tempfile.TemporaryDirectory(prefix="qsr-shared-")
+        self._handles: dict[int, tuple[Any, _SharedFile]] = {}
+
+    def share(self, value: Any) -> "_SharedFile":
+        """Write a value for the workers, unless it is there already."""
+        if id(value) not in self._handles:  # the value is held, so that its id stays its own
+            path = Path(self._folder.name) / f"{len(self._handles)}.pickle"
+            path.write_bytes(pickle.dumps(value))
+            self._handles[id(value)] = value, _SharedFile(path)
+        return self._handles[id(value)][1]
+
+    def forget_shared(self) -> None:
+        """Delete the files; the workers are gone."""
+        self._handles.clear()
+        self._folder.cleanup()
+
+
+@dataclass(frozen=True)
+class _SharedFile:
+    """A value that every worker reads from a file when it first needs it."""
+
+    path: Path
+
+    def value(self) -> Any:
+        """Return the value; read once per process."""
+        return _unpickled(self.path)
+
+
+@lru_cache(maxsize=4)
+def _unpickled(path: Path) -> Any:
+    return pickle.loads(path.read_bytes())  # noqa: S301 (written by the parent process)
 
 
 def completed(
-    tasks: Iterable[tuple[Key, Callable[[], Result]]], executor: Executor | None
+    function: Callable[[Shared, Argument], Result],
+    shared: Shared,
+    arguments: Iterable[tuple[Key, Argument]],
+    executor: Executor | None,
 ) -> Iterator[tuple[Key, Result]]:
-    """Run tasks, a few at a time, and yield their results as they are ready.
+    """Call ``function(shared, argument)`` for each argument, a few at a time.
+
+    An executor with a method ``share(value)`` is given ``shared`` once, and gets what that returns
+    in its place: so it travels once per worker, not once per task. Both of qsr's own have one.
 
     Args:
-        tasks: a key, which stays here, and a callable, which travels to the worker. Drawn lazily,
-            so that what a task carries need not all fit into memory.
+        function: a function of a module, so that it can be named to another process.
+        shared: what every task needs, such as a model or images.
+        arguments: a key, which stays here, and what the task alone needs. Drawn lazily, so that
+            the arguments need not all fit into memory.
         executor: where to run them; None runs each here, in order.
 
     Yields:
         The key of a task and its result, in the order of completion.
 
     Raises:
-        StudyError: a worker process died.
+        StudyError: a worker died.
     """
     if executor is None:
-        for key, task in tasks:
-            yield key, task()
+        for key, argument in arguments:
+            yield key, function(shared, argument)
         return
+    share = getattr(executor, "share", None)
+    handle = share(shared) if share is not None else shared
     running: dict[Future[Result], Key] = {}
     try:
-        for key, task in tasks:
-            running[executor.submit(task)] = key
+        for key, argument in arguments:
+            running[executor.submit(_call, function, handle, argument)] = key
             if len(running) >= _AHEAD:
                 yield from _finished(running)
         while running:
             yield from _finished(running)
-    except BrokenProcessPool as error:
+    except BrokenExecutor as error:
         raise StudyError(
             "a worker process was killed, most likely for want of memory; what is finished is "
             "kept: run the same command again, with fewer --workers"
@@ -87,6 +149,11 @@ def completed(
         if not isinstance(executor, ProcessPoolExecutor):
             for future in running:
                 future.cancel()
+
+
+def _call(function: Callable[[Any, Any], Result], shared: Any, argument: Any) -> Result:
+    """Run a task in a worker."""
+    return function(shared.value() if isinstance(shared, _SharedFile) else shared, argument)
 
 
 def _finished(running: dict[Future[Result], Key]) -> Iterator[tuple[Key, Result]]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict, is_dataclass
-from functools import partial
 from math import inf, isnan
 from os import PathLike
 from pathlib import Path
@@ -87,13 +86,13 @@ def search(
             missing = [subset for subset in asked if subset not in found]
             resumed += len(asked) - len(missing)
 
-            def tasks(subsets: Sequence[Subset] = missing) -> Iterator[tuple[Any, partial[Any]]]:
+            def models(subsets: Sequence[Subset] = missing) -> Iterator[tuple[Any, bytes]]:
                 for subset in subsets:
                     integer = quantize(content, table.merged(subset), scheme)
-                    yield (subset, model_hash(integer)), partial(score, integer)
+                    yield (subset, model_hash(integer)), integer
 
             total = len(trials) + len(asked)
-            outcomes = completed(tasks(), executor)
+            outcomes = completed(_scored, score, models(), executor)
             for done, ((subset, digest), scores) in enumerate(outcomes, total - len(missing) + 1):
                 found[subset] = trial = _trial(subset, scores, digest)
                 if kept is not None:
@@ -103,6 +102,11 @@ def search(
             trials.extend(found[subset] for subset in asked)
     best = max(trials, key=_rank)  # of equals, max takes the first
     return Study(tuple(trials), best, quantize(content, table.merged(best.images), scheme), resumed)
+
+
+def _scored(score: Score, integer: bytes) -> Sequence[float]:
+    """Score a model; runs in a worker."""
+    return score(integer)
 
 
 def _settings(strategy: Strategy) -> dict[str, Any]:
