@@ -1,11 +1,10 @@
 """Measures a float model's ranges, one image at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from threading import local
 from time import monotonic
 
 import numpy as np
@@ -14,13 +13,16 @@ from numpy.typing import NDArray
 from qsr.calibration.executor import completed
 from qsr.calibration.provenance import image_hash, model_hash, versions
 from qsr.calibration.ranges import RangeTable, Reader, empty_table, load_table
+from qsr.calibration.readers import Reading, read_ranges
 from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.tflite.files import read_model
 from qsr.tflite.graph import Graph
-from qsr.tflite.quantizer import record_ranges
-from qsr.tflite.runtime import Runner, inspect_model, to_input
+from qsr.tflite.runtime import inspect_model
 
 Image = NDArray[np.uint8]
+
+ImageSource = Image | Callable[[], Image]
+"""An image, or what loads it: called where the image is measured, so it must be picklable."""
 
 READERS: tuple[Reader, ...] = ("exact", "converter")
 
@@ -28,32 +30,42 @@ _SAVE_EVERY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """The model that is measured, and how."""
+class _Measuring:
+    """What is read of every image, and the shortest side that an image may have."""
 
-    model: bytes
-    source: str
-    reader: Reader
+    reading: Reading
+    least_side: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An image to measure, unless its pixels have the hash whose ranges are known."""
+
+    name: str
+    image: ImageSource
+    known_hash: str | None
 
 
 @dataclass(frozen=True)
 class _Row:
-    """What was measured on one image."""
+    """What was measured on one image: ``spans`` has a (minimum, maximum) per tensor."""
 
     name: str
     digest: str
-    minimum: NDArray[np.float32]
-    maximum: NDArray[np.float32]
+    spans: NDArray[np.float32]
 
 
 def collect(
     model: bytes | str | PathLike[str],
-    images: Mapping[str, Image] | Iterable[tuple[str, Image]],
+    images: Mapping[str, ImageSource] | Iterable[tuple[str, ImageSource]],
     *,
     reader: Reader = "exact",
+    known: Collection[str] = (),
+    least_side: int = 1,
     executor: Executor | None = None,
     store: str | PathLike[str] | None = None,
     on_image: Callable[[int], None] | None = None,
+    on_bad: Callable[[str, ImageError], None] | None = None,
     source: str | None = None,
 ) -> RangeTable:
     """Measure the range of every tensor on every image.
@@ -65,19 +77,29 @@ def collect(
 
     Args:
         model: a float ``.tflite`` model, as a path or its content.
-        images: LR images by name, ``(h, w, 3)`` ``uint8`` RGB of any sizes; streamed.
+        images: LR images by name, ``(h, w, 3)`` ``uint8`` RGB of any sizes, or functions that
+            return one; streamed. A function is called where its image is measured, so that workers
+            load images too.
         reader: ``exact`` or ``converter``.
+        known: names of tensors whose range is known without images, as ``picture_ranges`` tells
+            them. They are left out of the table, and ``exact`` runs the model only as far as the
+            others need.
+        least_side: the shortest side an image may have, in pixels. Below
+            ``ModelFacts.smallest_side`` an image is all border.
         executor: where to measure, in processes or in threads; None measures here.
-        store: file to keep the table in. Rows that it already holds for the same model, reader and
-            pixels are not measured again, and it is saved every few seconds.
+        store: file to keep the table in. Rows that it already holds for the same model, reader,
+            tensors and pixels are not measured again, and it is saved every few seconds.
         on_image: called with the number of images measured so far after each.
+        on_bad: called with the name and the error of each image that cannot be used, which is then
+            left out; None stops at the first.
         source: what errors call the model; its path, or "model", if None.
 
     Returns:
         One row per image, in the order of ``images``.
 
     Raises:
-        ImageError: an image is not ``(h, w, 3)`` ``uint8``.
+        ImageError: an image cannot be loaded, is not ``(h, w, 3)`` ``uint8``, or is smaller than
+            ``least_side`` or than what the model takes; or, with ``on_bad``, every one of them.
         ModelError: the model is quantized already or has float16 weights, is no super-resolution
             model, or gives values that are not finite.
         StudyError: ``store`` is no range table, or is of another model.
@@ -88,35 +110,26 @@ def collect(
     content, path = read_model(model)
     source = source if source is not None else path
     check_float(content, source=source)
+    wanted = {one.name: one.index for one in Graph(content).activations if one.name not in known}
+    measuring = _Measuring(Reading(content, source, reader, tuple(wanted.values())), least_side)
     table_file = None if store is None else Path(store)
-    known = _known(content, reader, table_file)
-    rows: dict[str, _Row | None] = {}
-
-    def unmeasured() -> Iterator[tuple[str, tuple[str, str, Image]]]:
-        for name, image in images.items() if isinstance(images, Mapping) else images:
-            if name in rows:
-                raise UsageError(f"two images named {name}; names must be unique")
-            _check_image(name, image)
-            digest = image_hash(image)
-            rows[name] = _row_of(known, name, digest)
-            if rows[name] is None:
-                yield name, (name, digest, image)
-
-    saved_at = monotonic()
-    measured = completed(_measure, _Measured(content, source, reader), unmeasured(), executor)
+    collected = _Collected(_held(content, reader, tuple(wanted), table_file), table_file)
+    pairs = images.items() if isinstance(images, Mapping) else images
     try:
-        for done, (name, row) in enumerate(measured, start=1):
-            rows[name] = row
-            if on_image is not None:
-                on_image(done)
-            if monotonic() - saved_at > _SAVE_EVERY_SECONDS:
-                _save(table_file, known, rows)
-                saved_at = monotonic()
+        for name, outcome in completed(_measure, measuring, collected.tasks(pairs), executor):
+            if isinstance(outcome, _Row):
+                collected.add(outcome)
+                if on_image is not None:
+                    on_image(collected.measured)
+            elif outcome is not None:
+                if on_bad is None:
+                    raise outcome
+                collected.leave_out(name, outcome)
+                on_bad(name, outcome)
+            collected.save_now_and_then()
     finally:
-        _save(table_file, known, rows)
-    if not rows:
-        raise UsageError("no images to measure ranges on")
-    return _with_rows(known, rows.values())
+        collected.save()
+    return collected.table()
 
 
 def check_float(model: bytes, *, source: str = "model") -> None:
@@ -159,113 +172,142 @@ def refuse_not_float32(graph: Graph, *, source: str = "model") -> None:
         )
 
 
-def _check_image(name: str, image: Image) -> None:
+def _loaded(task: _Task, least_side: int) -> Image:
+    """Load an image if need be, and check it."""
+    image = task.image() if callable(task.image) else task.image
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:  # noqa: PLR2004
         raise ImageError(
-            f"{name}: images are (h, w, 3) uint8 RGB, not {image.dtype} of {image.shape}"
+            f"{task.name}: images are (h, w, 3) uint8 RGB, not {image.dtype} of {image.shape}"
         )
+    height, width = image.shape[:2]
+    if min(height, width) < max(least_side, 1):
+        raise ImageError(
+            f"{task.name}: {width}x{height} pixels; the model needs at least {least_side} along "
+            "each side"
+        )
+    return image
 
 
-def _known(model: bytes, reader: Reader, store: Path | None) -> RangeTable:
-    """Return what the store holds already, or an empty table."""
-    names = [tensor.name for tensor in Graph(model).activations]
+def _held(model: bytes, reader: Reader, tensors: tuple[str, ...], store: Path | None) -> RangeTable:
+    """Return what the store holds already of these tensors, or an empty table."""
     if store is None or not store.exists():
-        return empty_table(model_hash(model), reader, names, versions())
+        return empty_table(model_hash(model), reader, tensors, versions())
     table = load_table(store)
     if table.model_hash != model_hash(model):
         raise StudyError(f"{store}: holds the ranges of another model; give another folder")
-    if table.reader != reader or table.versions != versions():
-        return empty_table(model_hash(model), reader, names, versions())
-    return table
+    same = table.reader == reader and table.versions == versions()
+    if not same or not set(tensors) <= set(table.tensors):
+        return empty_table(model_hash(model), reader, tensors, versions())
+    return table.columns(tensors)
 
 
-def _row_of(table: RangeTable, name: str, digest: str) -> _Row | None:
-    """Return the row of an image that the table has, if its pixels are the same."""
+def _row_of(table: RangeTable, name: str) -> _Row | None:
+    """Return the row that the table has under an image's name."""
     if name not in table.images:
         return None
     index = table.images.index(name)
-    if table.image_hashes[index] != digest:
-        return None
-    return _Row(name, digest, table.minimum[index], table.maximum[index])
-
-
-def _save(store: Path | None, known: RangeTable, rows: Mapping[str, _Row | None]) -> None:
-    """Keep what is measured so far, and what was known of images that are still to come."""
-    measured = _with_rows(known, rows.values())
-    if store is None or not measured.images:
-        return
-    unseen = [name for name in known.images if name not in rows]
-    (measured.joined(known.subset(unseen)) if unseen else measured).save(store)
+    spans = np.stack([table.minimum[index], table.maximum[index]], axis=-1)
+    return _Row(name, table.image_hashes[index], spans)
 
 
 def _with_rows(table: RangeTable, candidates: Iterable[_Row | None]) -> RangeTable:
     """Return the rows that there are as a table like ``table``."""
     rows = [row for row in candidates if row is not None]
-    shape = (len(rows), len(table.tensors))
+    spans = np.array([row.spans for row in rows], np.float32)
+    spans = spans.reshape(len(rows), len(table.tensors), 2)
     return replace(
         table,
         images=tuple(row.name for row in rows),
         image_hashes=tuple(row.digest for row in rows),
-        minimum=np.array([row.minimum for row in rows], np.float32).reshape(shape),
-        maximum=np.array([row.maximum for row in rows], np.float32).reshape(shape),
+        minimum=spans[..., 0],
+        maximum=spans[..., 1],
     )
 
 
-def _measure(measured: _Measured, identified: tuple[str, str, Image]) -> _Row:
-    """Measure one image, which comes with its name and hash; runs in a worker."""
-    name, digest, image = identified
-    model, source = measured.model, measured.source
-    read = _read_exact if measured.reader == "exact" else _read_converter
-    minimum, maximum = read(model, source, image)
-    finite = np.isfinite(minimum) & np.isfinite(maximum)
-    if not finite.all():
-        tensor = Graph(model).activations[int(np.argmin(finite))].name
-        raise ModelError(f"{source}: {tensor} is not finite on the image {name}")
-    return _Row(name, digest, minimum, maximum)
+class _Collected:
+    """The rows of a table, as they come, and the file that they are kept in.
+
+    Args:
+        held: what the file holds already.
+        store: the file, or None.
+    """
+
+    def __init__(self, held: RangeTable, store: Path | None) -> None:
+        self.measured = 0
+        self._held = held
+        self._store = store
+        self._rows: dict[str, _Row | None] = {}
+        self._first_bad: ImageError | None = None
+        self._saved_at = monotonic()
+        self._unsaved = False
+
+    def tasks(self, images: Iterable[tuple[str, ImageSource]]) -> Iterator[tuple[str, _Task]]:
+        """Tell which images must be measured, or loaded to know whether they must.
+
+        Raises:
+            UsageError: two images of one name.
+        """
+        for name, image in images:
+            if name in self._rows:
+                raise UsageError(f"two images named {name}; names must be unique")
+            row = self._rows[name] = _row_of(self._held, name)
+            known_hash = None if row is None else row.digest
+            if callable(image) or known_hash is None or image_hash(image) != known_hash:
+                yield name, _Task(name, image, known_hash)
+
+    def add(self, row: _Row) -> None:
+        """Take what was measured on an image."""
+        self._rows[row.name] = row
+        self.measured += 1
+        self._unsaved = True
+
+    def leave_out(self, name: str, error: ImageError) -> None:
+        """Take note of an image that cannot be used."""
+        self._rows[name] = None
+        self._first_bad = self._first_bad or error
+
+    def save_now_and_then(self) -> None:
+        """Save if the last time is some seconds ago."""
+        if monotonic() - self._saved_at > _SAVE_EVERY_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Keep what is measured so far, and what was known of images that are still to come."""
+        if self._store is None or not self._unsaved:
+            return
+        unseen = [name for name in self._held.images if name not in self._rows]
+        table = _with_rows(self._held, self._rows.values())
+        (table.joined(self._held.subset(unseen)) if unseen else table).save(self._store)
+        self._unsaved = False
+        self._saved_at = monotonic()
+
+    def table(self) -> RangeTable:
+        """Return the table of all images but those left out.
+
+        Raises:
+            ImageError: all of them are left out.
+            UsageError: there is none.
+        """
+        if not self._rows:
+            raise UsageError("no images to measure ranges on")
+        if self._first_bad is not None and not any(self._rows.values()):
+            raise ImageError(
+                f"none of {len(self._rows)} images can be used; the first: {self._first_bad}"
+            )
+        return _with_rows(self._held, self._rows.values())
 
 
-def _read_exact(
-    model: bytes, source: str, image: Image
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read every activation while all of them are kept; pieces give the whole picture's ranges."""
-    runner, indices = _keeping_runner(model, source)
-    minimum = np.full(len(indices), np.inf, np.float32)
-    maximum = np.full(len(indices), -np.inf, np.float32)
-    for window in runner.windows(image):
-        # np.minimum and np.maximum, unlike min and max, let a NaN through. No view of a tensor may
-        # be held when the next piece is run, so none gets a name.
-        minimum = np.minimum(minimum, [runner.kept(index, window).min() for index in indices])
-        maximum = np.maximum(maximum, [runner.kept(index, window).max() for index in indices])
-    return minimum, maximum
+def _measure(measuring: _Measuring, task: _Task) -> _Row | ImageError | None:
+    """Measure one image; runs in a worker.
 
-
-def _read_converter(
-    model: bytes, source: str, image: Image
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read what TFLite's calibrator records, fed as a fixed input size needs it."""
-    runner, indices = _keeping_runner(model, source)
-    value_max = runner.facts.value_max
-    inputs = [to_input(piece, "float32", value_max) for piece in runner.pieces(image)]
-    recorded = record_ranges(model, inputs)
-    nothing = (np.nan, np.nan)  # TFLite's calibrator leaves out a tensor that is NaN throughout
-    minimum, maximum = zip(*(recorded.get(index, nothing) for index in indices), strict=True)
-    return np.array(minimum, np.float32), np.array(maximum, np.float32)
-
-
-class _Kept(local):
-    """The runner that a thread used last; no two threads can share one."""
-
-    key: tuple[bytes, str] | None = None
-    runner: tuple[Runner, tuple[int, ...]] | None = None
-
-
-_kept = _Kept()
-
-
-def _keeping_runner(model: bytes, source: str) -> tuple[Runner, tuple[int, ...]]:
-    """Return a runner that keeps all tensors, and the activations' numbers; one per thread."""
-    if _kept.runner is None or _kept.key != (model, source):
-        indices = tuple(tensor.index for tensor in Graph(model).activations)
-        _kept.runner = Runner(model, keep_tensors=True, source=source), indices
-        _kept.key = (model, source)
-    return _kept.runner
+    Returns:
+        Its row; None if its pixels are those whose ranges are known; or why it cannot be used.
+    """
+    try:
+        image = _loaded(task, measuring.least_side)
+        digest = image_hash(image)
+        if digest == task.known_hash:
+            return None
+        return _Row(task.name, digest, read_ranges(measuring.reading, task.name, image))
+    except ImageError as error:
+        return error.with_traceback(None)  # which holds the image

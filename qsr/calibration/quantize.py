@@ -31,7 +31,8 @@ def quantize(
 
     Args:
         model: a float ``.tflite`` model, as a path or its content.
-        ranges: a range for every activation of the model, such as ``RangeTable.merged`` gives.
+        ranges: a range for every activation of the model, such as ``RangeTable.merged`` gives;
+            with ``scheme.pin_io``, those of ``picture_ranges`` may be missing.
         scheme: how to quantize; ``Scheme()`` if None.
         source: what errors call the model; its path, or "model", if None.
 
@@ -48,7 +49,7 @@ def quantize(
     source = source if source is not None else path
     graph = _float_graph(content, source)
     if scheme.pin_io:
-        ranges = ranges.replaced(picture_ranges(graph, source=source))
+        ranges = ranges.with_known(picture_ranges(graph, source=source))
     by_name = {
         name: (float(minimum), float(maximum))
         for name, minimum, maximum in zip(
@@ -57,10 +58,7 @@ def quantize(
     }
     missing = [tensor.name for tensor in graph.activations if tensor.name not in by_name]
     if missing:
-        raise ModelError(
-            f"{source}: no range for {len(missing)} tensors, such as {missing[0]}; measure the "
-            "ranges on this very model"
-        )
+        raise ModelError(f"{source}: {_without_range(missing, graph, source)}")
     for name, (minimum, maximum) in by_name.items():
         if not -float("inf") < minimum <= maximum < float("inf"):
             raise ModelError(f"{source}: the range of {name}, {minimum} to {maximum}, is no range")
@@ -97,6 +95,19 @@ def check_quantizable(
     source = source if source is not None else path
     table = collect(content, {"test picture": probe_picture()}, source=source)
     quantize(content, table.merged(), scheme, source=source)
+
+
+def _without_range(missing: list[str], graph: Graph, source: str) -> str:
+    """Say which tensors have no range, and what to do about it."""
+    if set(missing) <= picture_ranges(graph, source=source).keys():
+        return (
+            f"{len(missing)} tensors were not measured, such as {missing[0]}: their range is known "
+            "only if the grids of input and output are pinned; pin them, or measure every tensor"
+        )
+    return (
+        f"no range for {len(missing)} tensors, such as {missing[0]}; measure the ranges on this "
+        "very model"
+    )
 
 
 def _check_pinned(integer: bytes, graph: Graph, source: str) -> None:

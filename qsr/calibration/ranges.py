@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,13 +31,16 @@ class Ranges:
     minimum: NDArray[np.float32]
     maximum: NDArray[np.float32]
 
-    def replaced(self, known: Mapping[str, tuple[float, float]]) -> "Ranges":
-        """Return the same ranges, with those of some tensors set to what is known of them."""
-        minimum, maximum = self.minimum.copy(), self.maximum.copy()
-        for index, name in enumerate(self.tensors):
-            if name in known:
-                minimum[index], maximum[index] = known[name]
-        return Ranges(self.tensors, minimum, maximum)
+    def with_known(self, known: Mapping[str, tuple[float, float]]) -> "Ranges":
+        """Return the same ranges, with what is known of some tensors in place of the measured.
+
+        Args:
+            known: tensor name to (minimum, maximum); tensors that were not measured are added.
+        """
+        measured = zip(self.minimum.tolist(), self.maximum.tolist(), strict=True)
+        spans = dict(zip(self.tensors, measured, strict=True)) | dict(known)
+        ends = np.array(list(spans.values()), np.float32).reshape(-1, 2)
+        return Ranges(tuple(spans), ends[:, 0], ends[:, 1])
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,24 @@ class RangeTable:
             self.minimum[rows],
             self.maximum[rows],
             self.versions,
+        )
+
+    def columns(self, tensors: Sequence[str]) -> "RangeTable":
+        """Return the table of these tensors alone, in the order given.
+
+        Raises:
+            UsageError: one that is not in the table.
+        """
+        place = {name: column for column, name in enumerate(self.tensors)}
+        try:
+            columns = [place[name] for name in tensors]
+        except KeyError as error:
+            raise UsageError(f"no ranges of a tensor named {error}") from error
+        return replace(
+            self,
+            tensors=tuple(tensors),
+            minimum=self.minimum[:, columns],
+            maximum=self.maximum[:, columns],
         )
 
     def joined(self, other: "RangeTable") -> "RangeTable":

@@ -1,6 +1,6 @@
 """A ``.tflite`` file as tensors, operators and quantization: read it, edit it, write it back."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -189,6 +189,28 @@ class Graph:
             tensor.quantization = schema.QuantizationParametersT()
             tensor.quantization.min = [float(minimum)]
             tensor.quantization.max = [float(maximum)]
+        return _pack(flat)
+
+    def pruned(self, outputs: Collection[int]) -> bytes:
+        """Return the model that ends in some tensors, without the operators they do not need.
+
+        Tensors keep their numbers. What TFLite gives as an output it keeps intact, so each of them
+        can be read after a run, whatever the kernels do with the others.
+
+        Args:
+            outputs: numbers of tensors that operators make, at least one.
+        """
+        needed, kept = set(outputs), set()
+        for operator in reversed(self.operators):
+            if needed.intersection(operator.outputs):
+                needed.update(operator.inputs)
+                kept.add(operator.index)
+        flat = copy(self._flat)
+        main = copy(flat.subgraphs[0])
+        flat.subgraphs = [main, *flat.subgraphs[1:]]
+        main.operators = [one for place, one in enumerate(main.operators) if place in kept]
+        main.outputs = list(outputs)
+        flat.signatureDefs = None  # they name the outputs that it had
         return _pack(flat)
 
     def _tensor(self, index: int, flat: Any, name: str) -> Tensor:

@@ -34,7 +34,7 @@ def quantized(trained_xcat, ranges):
         for name, factor in (factors or {}).items():
             place = ranges.tensors.index(name)
             wrong[name] = (ranges.minimum[place] * factor, ranges.maximum[place] * factor)
-        return cal.quantize(trained_xcat, ranges.replaced(wrong), cal.Scheme(**scheme))
+        return cal.quantize(trained_xcat, ranges.with_known(wrong), cal.Scheme(**scheme))
 
     return quantize
 

@@ -7,7 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from qsr import calibration as cal
-from qsr.calibration.quantize import check_quantizable
+from qsr.calibration.quantize import check_quantizable, picture_ranges
 from qsr.calibration.ranges import Ranges
 from qsr.calibration.scheme import SCHEMES, scheme_named
 from qsr.errors import ModelError, UsageError
@@ -119,6 +119,30 @@ class TestPinned:
         assert changed == {name for name in pinned if any(part in name for part in picture)}
 
 
+class TestNotMeasured:
+    """Ranges without those of the picture, which are known."""
+
+    @pytest.mark.parametrize("name", SCHEMES)
+    @pytest.mark.parametrize("network", ["trained_xcat", "espcn", "fsrcnn", "abpn"])
+    def test_pinned(self, network, name, request, photographs, merged):
+        """With the ends pinned, the same integer model is made as if every tensor was measured."""
+        model = request.getfixturevalue(network)
+        images = {"rocket": photographs["rocket"]}
+        table = cal.collect(model, images, known=picture_ranges(Graph(model)))
+        scheme = scheme_named(name)
+        assert cal.quantize(model, table.merged(), scheme) == cal.quantize(
+            model, merged(model), scheme
+        )
+
+    def test_not_pinned(self, trained_xcat, photographs):
+        """Without pinning, it is said that they were not measured, and what to do."""
+        known = picture_ranges(Graph(trained_xcat))
+        table = cal.collect(trained_xcat, photographs, known=known)
+        error = refused(trained_xcat, table.merged(), cal.Scheme(pin_io=False))
+        assert f"{len(known)} tensors were not measured, such as serving_default_lr:0" in error
+        assert "only if the grids of input and output are pinned" in error
+
+
 class TestScheme:
     """What can be chosen."""
 
@@ -147,7 +171,7 @@ class TestScheme:
         """The trials of a search read the float model's file once, and leave no trace in it."""
         ranges = merged(trained_xcat)
         first = cal.quantize(trained_xcat, ranges)
-        other = ranges.replaced(dict.fromkeys(ranges.tensors, (-9.0, 9.0)))
+        other = ranges.with_known(dict.fromkeys(ranges.tensors, (-9.0, 9.0)))
         monkeypatch.setattr(graph_module, "_parse", lambda *_: pytest.fail("read again"))
         assert cal.quantize(trained_xcat, other) != first
         assert cal.quantize(trained_xcat, ranges) == first
@@ -197,7 +221,7 @@ class TestRefused:
         """A range that is not finite, or upside down, is named."""
         whole = merged(trained_xcat)
         name = next(name for name in whole.tensors if "block1_x" in name)
-        error = refused(trained_xcat, whole.replaced({name: (minimum, maximum)}))
+        error = refused(trained_xcat, whole.with_known({name: (minimum, maximum)}))
         assert name in error
         assert "is no range" in error
 

@@ -114,16 +114,43 @@ class TestMerged:
             table.merged(["a", "z"])
 
 
-class TestReplaced:
+class TestWithKnown:
     """Ranges with some known ones put in."""
 
     def test_only_the_named(self, table):
         """Named tensors get what is known of them; the others, and the original, stay."""
         merged = table.merged()
-        replaced = merged.replaced({"conv": (0.0, 1.0), "elsewhere": (5.0, 6.0)})
-        assert (replaced.minimum[1], replaced.maximum[1]) == (0.0, 1.0)
-        assert replaced.minimum[[0, 2]].tolist() == merged.minimum[[0, 2]].tolist()
+        found = merged.with_known({"conv": (0.0, 1.0)})
+        assert found.tensors == TENSORS
+        assert (found.minimum[1], found.maximum[1]) == (0.0, 1.0)
+        assert found.minimum[[0, 2]].tolist() == merged.minimum[[0, 2]].tolist()
+        assert found.maximum[[0, 2]].tolist() == merged.maximum[[0, 2]].tolist()
         assert same(merged, table.merged())
+
+    def test_added(self, table):
+        """Named tensors that were not measured are added."""
+        found = table.merged().with_known({"elsewhere": (5.0, 6.0)})
+        assert found.tensors == (*TENSORS, "elsewhere")
+        assert (found.minimum[3], found.maximum[3]) == (5.0, 6.0)
+        assert found.minimum.dtype == found.maximum.dtype == np.float32
+        assert found.minimum[:3].tolist() == table.merged().minimum.tolist()
+
+
+class TestColumns:
+    """Some columns of a table."""
+
+    def test_in_the_order_given(self, table):
+        """A table of some tensors holds their columns, in the order given."""
+        part = table.columns(["out", "in"])
+        assert part.tensors == ("out", "in")
+        np.testing.assert_array_equal(part.minimum, table.minimum[:, [2, 0]])
+        np.testing.assert_array_equal(part.maximum, table.maximum[:, [2, 0]])
+        assert (part.images, part.image_hashes) == (table.images, table.image_hashes)
+
+    def test_unknown(self, table):
+        """A tensor that is not in the table is refused by name."""
+        with pytest.raises(UsageError, match="no ranges of a tensor named 'pool'"):
+            table.columns(["in", "pool"])
 
 
 class TestSubset:

@@ -1,11 +1,13 @@
 """A kept range table: what it holds is not measured again, and an interrupted run keeps it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from qsr import calibration as cal
 from qsr.calibration.ranges import RangeTable, load_table
-from qsr.errors import StudyError
+from qsr.errors import ImageError, StudyError
 
 FORGED = np.float32(-123.0)
 
@@ -105,6 +107,58 @@ def test_measured_otherwise(espcn, photographs, store, forged, part):
     table = cal.collect(espcn, photographs, store=store)
     assert_same_table(table, forged)
     assert_same_table(load_table(store), forged)
+
+
+@pytest.mark.usefixtures("forged")
+def test_loaded_in_the_worker(espcn, photographs, store):
+    """Images that functions load keep their rows if the pixels are the same, and only then."""
+    changed = photographs["coffee"] // 2
+    loaders = {name: partial(np.asarray, image) for name, image in photographs.items()}
+    loaders["coffee"] = partial(np.asarray, changed)
+    measured = []
+    table = cal.collect(espcn, loaders, store=store, on_image=measured.append)
+    assert measured == [1]
+    row = table.images.index("coffee")
+    np.testing.assert_array_equal(
+        table.minimum[row], cal.collect(espcn, {"coffee": changed}).minimum[0]
+    )
+    assert (np.delete(table.minimum, row, axis=0) == FORGED).all()
+    assert_same_table(load_table(store), table)
+
+
+def test_more_tensors_than_wanted(espcn, photographs, store, forged):
+    """Kept rows of more tensors are used without the others, and stay as they are."""
+    known = [forged.tensors[0], forged.tensors[2]]
+    content = store.read_bytes()
+    table = cal.collect(espcn, photographs, store=store, known=known)
+    assert table.tensors == tuple(name for name in forged.tensors if name not in known)
+    assert (table.minimum == FORGED).all()
+    np.testing.assert_array_equal(table.maximum, forged.columns(table.tensors).maximum)
+    assert store.read_bytes() == content
+
+
+def test_fewer_tensors_than_wanted(espcn, photographs, store):
+    """Kept rows that lack a wanted tensor are measured again."""
+    whole = cal.collect(espcn, photographs)
+    part = cal.collect(espcn, photographs, store=store, known=[whole.tensors[1]])
+    assert whole.tensors[1] not in part.tensors
+    measured = []
+    table = cal.collect(espcn, photographs, store=store, on_image=measured.append)
+    assert len(measured) == len(photographs)
+    assert_same_table(table, whole)
+    assert_same_table(load_table(store), whole)
+
+
+def test_bad_images(espcn, photographs, store):
+    """An image left out is not in the store, and the others are."""
+
+    def torn():
+        raise ImageError("torn.png: damaged")
+
+    images = {"torn": torn, **photographs}
+    table = cal.collect(espcn, images, store=store, on_bad=lambda *_: None)
+    assert_same_table(load_table(store), table)
+    assert table.images == tuple(photographs)
 
 
 def test_another_model(espcn, xcat, photographs, store):

@@ -143,3 +143,50 @@ def test_with_ranges_changes_nothing_else(espcn):
     assert graph.with_ranges({6: (0, 2)}) == Graph(espcn).with_ranges({6: (0, 2)})
     assert graph.with_ranges({5: (0, 2)}) == written != untouched
     assert graph.with_ranges({}) == untouched
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_pruned(network, request, photographs):
+    """A pruned model gives its tensors as they are, and runs nothing that they do not need."""
+    model = request.getfixturevalue(network)
+    graph = Graph(model)
+    middle = graph.operators[len(graph.operators) // 2]
+    wanted = (*middle.outputs, graph.operators[0].outputs[0])
+    expected, kinds = run_keeping(model, photographs["astronaut"], wanted)
+    found, pruned_kinds = run_keeping(graph.pruned(wanted), photographs["astronaut"], wanted)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert set(pruned_kinds) <= set(kinds)
+    needed = set(wanted)
+    for operator in reversed(graph.operators):
+        if needed & set(operator.outputs):
+            needed |= set(operator.inputs)
+    assert len(pruned_kinds) == sum(bool(needed & set(one.outputs)) for one in graph.operators)
+    assert len(pruned_kinds) < len(kinds)
+
+
+def test_pruned_outputs(trained_xcat):
+    """The outputs of a pruned model are the tensors asked for, under their numbers."""
+    graph = Graph(trained_xcat)
+    wanted = [graph.operators[4].outputs[0], graph.operators[1].outputs[1]]
+    pruned = graph.pruned(wanted)
+    interpreter = Interpreter(model_content=pruned)
+    assert [detail["index"] for detail in interpreter.get_output_details()] == wanted
+    assert graph.with_ranges({}) == Graph(trained_xcat).with_ranges({})  # it stays as it was
+
+
+def run_keeping(model, image, indices):
+    """Run a model with every tensor kept; return some of them and the kinds of its operators."""
+    interpreter = Interpreter(
+        model_content=model,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    kinds = [detail["op_name"] for detail in interpreter._get_ops_details()]
+    (end,) = interpreter.get_input_details()
+    values = image[None] if end["dtype"] == np.uint8 else image[None] / np.float32(255)
+    interpreter.resize_tensor_input(end["index"], values.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(end["index"], values)
+    interpreter.invoke()
+    return [interpreter.get_tensor(index) for index in indices], kinds

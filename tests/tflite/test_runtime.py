@@ -13,7 +13,7 @@ from qsr import calibration as cal
 from qsr.errors import ModelError
 from qsr.tflite import runtime
 from qsr.tflite.convert import convert_keras
-from qsr.tflite.runtime import Runner, to_bytes, to_input
+from qsr.tflite.runtime import Runner, reading_runner, to_bytes, to_input
 
 FLOAT = ["xcat", "trained_xcat", "espcn", "fsrcnn"]
 PICTURE = skimage.data.chelsea()[60:131, 100:190]
@@ -217,6 +217,60 @@ class TestTensors:
         np.testing.assert_array_equal(output, run_bare(espcn, image[None] / np.float32(255)))
 
 
+class TestReading:
+    """Tensors read from a float model that is run only as far as they need."""
+
+    @pytest.mark.parametrize("network", [*FLOAT, "abpn"])
+    def test_every_tensor(self, network, request, photographs):
+        """Every tensor is what a runner that keeps all of them gives, up to rounding."""
+        model = request.getfixturevalue(network)
+        indices = [tensor.index for tensor in runtime.Graph(model).activations[1:]]
+        fast, trusted = reading_runner(model, indices), Runner(model, keep_tensors=True)
+        for image in photographs.values():
+            for _ in zip(fast.windows(image), trusted.windows(image), strict=True):
+                for index in indices:
+                    expected = trusted.tensor(index).copy()
+                    tolerance = 2e-6 * np.abs(expected).max()
+                    np.testing.assert_allclose(
+                        fast.tensor(index).copy(), expected, atol=tolerance, rtol=0
+                    )
+
+    def test_fast_kernels(self, trained_xcat):
+        """XNNPACK's kernels run it: its delegate has taken the operators."""
+        index = runtime.Graph(trained_xcat).operators[5].outputs[0]
+        runner = reading_runner(trained_xcat, [index])
+        runner.run(PICTURE)
+        assert "DELEGATE" in delegated(runner)
+
+    @pytest.mark.parametrize("damage", [1e-4, np.nan])
+    def test_a_tensor_that_is_not_intact(self, trained_xcat, monkeypatch, damage):
+        """One tensor that the fast kernels give otherwise is enough for TFLite's own to be used."""
+        graph = runtime.Graph(trained_xcat)
+        indices = [operator.outputs[0] for operator in graph.operators[:6]]
+        tensor = Runner.tensor
+
+        def spoilt(runner, index):
+            values = tensor(runner, index)
+            if index == indices[3] and "DELEGATE" in delegated(runner):
+                values = values.copy()
+                values[0, 0, 0, 0] += damage * np.abs(values).max()
+            return values
+
+        monkeypatch.setattr(Runner, "tensor", spoilt)
+        runtime._keeps_intact.cache_clear()
+        runner = reading_runner(trained_xcat, indices)
+        runtime._keeps_intact.cache_clear()
+        runner.run(PICTURE)
+        assert "DELEGATE" not in delegated(runner)
+
+    def test_tiles(self, trained_xcat, monkeypatch):
+        """A picture is cut as for a runner that keeps every tensor."""
+        monkeypatch.setattr(runtime, "LARGEST_KEEPING_TILE", 40)
+        indices = [tensor.index for tensor in runtime.Graph(trained_xcat).activations[1:]]
+        runner = reading_runner(trained_xcat, indices)
+        assert {piece.shape for piece in runner.pieces(PICTURE)} == {(40, 40, 3)}
+
+
 class TestRefused:
     """Pictures that a model does not take."""
 
@@ -234,16 +288,23 @@ class TestRefused:
         np.testing.assert_array_equal(runner.upscale(picture), before)
 
 
+def delegated(runner):
+    """Return the kinds of operators that a runner's interpreter runs, in capitals."""
+    return " ".join(one["op_name"] for one in runner._interpreter._get_ops_details()).upper()
+
+
 def test_nothing_printed(trained_xcat, tmp_path):
     """TFLite's own messages, which it prints once per process, do not reach the terminal."""
     path = tmp_path / "model.tflite"
     path.write_bytes(trained_xcat)
     script = """
 import sys, numpy, pathlib
+from qsr import calibration
 from qsr.tflite.runtime import Runner
 for keep_tensors in (False, True):
     runner = Runner(pathlib.Path(sys.argv[1]).read_bytes(), keep_tensors=keep_tensors)
     runner.upscale(numpy.zeros((20, 20, 3), numpy.uint8))
+calibration.collect(sys.argv[1], {"black": numpy.zeros((20, 20, 3), numpy.uint8)})
 """
     run = subprocess.run(  # noqa: S603 (our own script)
         [sys.executable, "-c", script, path], check=True, capture_output=True, text=True
