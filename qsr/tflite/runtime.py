@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -266,7 +267,8 @@ class Runner:
         if self.facts.receptive_radius is None:
             return height, width
         largest = min(LARGEST_TILE, LARGEST_KEEPING_TILE) if self._keeps else LARGEST_TILE
-        return min(height, largest), min(width, largest)
+        halo = self._halo(min(height, largest), min(width, largest))
+        return _even_window(height, largest, halo), _even_window(width, largest, halo)
 
     def _halo(self, window_height: int, window_width: int) -> int:
         """Return the overlap that makes pieces equal the whole picture, where one does and fits."""
@@ -541,6 +543,14 @@ def _cuts(length: int, window: int, halo: int) -> Iterator[tuple[slice, slice]]:
         yield slice(start, stop), slice(kept, keep_stop)
         kept = keep_stop
         start = max(0, min(kept - halo, length - window))
+
+
+def _even_window(length: int, largest: int, halo: int) -> int:
+    """Return the smallest window that needs no more pieces than the largest one does."""
+    if length <= largest:
+        return length
+    count = ceil((length - 2 * halo) / (largest - 2 * halo))
+    return ceil((length - 2 * halo) / count) + 2 * halo
 
 
 def _padded(piece: Image, height: int, width: int) -> Image:
