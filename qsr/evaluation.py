@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsr.data.decoded import DecodedPairs
+from qsr.data.decoded import DecodedPairs, HeldPairs
 from qsr.errors import ImageError
 from qsr.images import upscale_bicubic
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db, ssim
+from qsr.tflite.fold import fold_copies
 from qsr.tflite.runtime import ModelFacts, Runner, inspect_model, to_bytes
 
 Image = NDArray[np.uint8]
@@ -134,14 +135,16 @@ def evaluate_bicubic(
 
 @dataclass(frozen=True)
 class PsnrScore:
-    """Scores an integer model by its RGB PSNR in dB on each pair; travels to worker processes.
+    """Scores a model by its RGB PSNR in dB on each pair; travels to worker processes.
+
+    Operators of an integer model that are proved to copy bytes are skipped: the result is the same.
 
     Attributes:
         pairs: the validation images.
         facts: what every model to be scored takes and gives; found anew for each if None.
     """
 
-    pairs: DecodedPairs
+    pairs: DecodedPairs | HeldPairs
     facts: ModelFacts | None = None
 
     def __call__(self, model: bytes) -> list[float]:
@@ -152,7 +155,7 @@ class PsnrScore:
             ModelError: the model cannot be run.
         """
         facts = self.facts if self.facts is not None else inspect_model(model)
-        runner = Runner(model, facts)
+        runner = Runner(fold_copies(model) if facts.quantized else model, facts)
         scores = [0.0] * len(self.pairs)
         # Images of one size follow each other: TFLite plans its memory anew for each new size.
         for index in sorted(range(len(scores)), key=self.pairs.sizes.__getitem__):

@@ -22,11 +22,13 @@ ARROWS = {
     "data": {"images"} | BASE,
     "models": BASE,
     "calibration": {"tflite", ""} | BASE,
+    "screening": {"data", "metrics", "tflite"} | BASE,
     "evaluation": {"data", "images", "metrics", "tflite"} | BASE,
     "analysis": {"tflite", "metrics"} | BASE,
     "training": {"data", "models", "metrics"} | BASE,
     "jobs": {
         *("analysis", "calibration", "data", "evaluation", "images", "metrics", "models"),
+        "screening",
         *("tflite", "training"),
     }
     | BASE,

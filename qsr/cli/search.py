@@ -16,11 +16,10 @@ from qsr.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from qsr.jobs.search_repdata import ModelScore, RepdataReport
+    from qsr.jobs.repdata_report import ModelScore, RepdataReport
 
-
-_WORTH_SAYING = 0.5e-4
-"""A gain in dB that is not printed as 0.0000."""
+_SHOWN = 3
+"""Names that a line gives of many."""
 
 
 def register(app: typer.Typer) -> None:
@@ -35,25 +34,42 @@ def search_repdata(
         typer.Option(help="Candidate images: photographs, or a folder of LR/HR images."),
     ] = None,
     validation: Annotated[
-        Path | None, typer.Option(help="Images to score on: photographs, or LR/HR images.")
+        Path | None,
+        typer.Option(help="Images to score on, half to choose and half to confirm; the same."),
+    ] = None,
+    confirmation: Annotated[
+        Path | None, typer.Option(help="Images to confirm on; then all of --validation choose.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; by default one below runs/.")
     ] = None,
+    strategy: Annotated[
+        str, typer.Option(help="What is tried: linear, greedy, random, all, coverage or ranges.")
+    ] = "linear",
+    objective: Annotated[
+        str, typer.Option(help="What is maximised over the images: mean, worst or p5.")
+    ] = "mean",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Drop no candidate early: measure each on every image.")
+    ] = False,
     scheme: SchemeName = "uint8",
     pin_io: PinIo = True,
     reader: ReaderName = "exact",
     workers: Annotated[
         int | None, typer.Option(help="Processes; by default one per core.", show_default=False)
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Use the workers of this Dask scheduler, such as tcp://host:8786."),
+    ] = None,
     skip_bad_images: SkipBadImages = False,
     json: Json = False,
 ) -> None:
     """Find the representative images that make the best integer model.
 
-    Every candidate alone, and all together, is the representative data set of a real integer model
-    that is scored on every validation image. With no arguments: the built-in XCAT x3 on
-    scikit-image's photographs. Stop it at any time; the same command goes on where it was.
+    Every trial is a real integer model. Half of the validation images choose; the winner is then
+    measured on the other half. With no arguments: the built-in XCAT x3 on scikit-image's
+    photographs. Stop it at any time; the same command goes on where it was.
     """
     from qsr.jobs.search_repdata import search_repdata as run
 
@@ -62,11 +78,16 @@ def search_repdata(
             model,
             candidates=candidates,
             validation=validation,
+            confirmation=confirmation,
             out=out,
+            strategy=strategy,
+            objective=objective,
+            exact=exact,
             scheme=scheme,
             pin_io=pin_io,
             reader=reader,
             workers=workers,
+            dask=dask,
             skip_bad_images=skip_bad_images,
             on_progress=progress,
         )
@@ -79,37 +100,33 @@ def search_repdata(
 
 def _print(report: "RepdataReport") -> None:
     io = report.scheme.io.upper()
-    rows = [["FP32, rounded to 8 bits", f"{report.fp32_psnr_db:.3f}", ""]]
-    rows += [
-        _row(f"{io} from all {report.candidates} candidates together", report.all_images),
-        _row(f"{io} from the best single image, {report.best.images[0]}", report.best),
-        _row(f"{io} from the median single image, {report.median.images[0]}", report.median),
-        _row(f"{io} from the worst single image, {report.worst.images[0]}", report.worst),
+    rows = [
+        ["FP32, rounded to 8 bits", "", f"{report.fp32_confirmation_psnr_db:.3f}", "", ""],
+        _row(f"{io}, all {report.candidates} candidates together", report.baseline, report),
     ]
+    if report.chosen.images != report.baseline.images or report.chosen.statistic != "extremes":
+        rows.append(_row(f"{io}, chosen: {_described(report.chosen)}", report.chosen, report))
+    if report.singles is not None:
+        for label, score in (
+            ("best", report.singles.best),
+            ("median", report.singles.median),
+            ("worst", report.singles.worst),
+        ):
+            if score.images != report.chosen.images:
+                rows.append(_row(f"{io}, {label} single: {score.images[0]}", score, report))
     print_table(
-        f"{report.model} on {report.validation_images} validation images, RGB",
-        ["model", "PSNR (dB)", "drop (dB)"],
+        f"{report.model}, RGB: {report.selection_images} images chose, "
+        f"{report.confirmation_images} others confirm",
+        ["model", "drop, choosing (dB)", "PSNR (dB)", "drop (dB)", "worst image"],
         rows,
     )
-    if report.shared_images:
-        named = ", ".join(report.shared_images[:3])
-        more = ", ..." if len(report.shared_images) > 3 else ""  # noqa: PLR2004
-        typer.echo(
-            f"note: {len(report.shared_images)} of the validation images are candidates too "
-            f"({named}{more}): on them the drop looks smaller than it is"
-        )
-    single = len(report.chosen.images) == 1
-    chosen = report.chosen.images[0] if single else f"all {report.candidates} candidates together"
-    resumed = f", trials resumed: {report.resumed_trials}" if report.resumed_trials else ""
-    typer.echo(f"chosen representative data: {chosen}")
-    gained = report.all_images.drop_db - report.chosen.drop_db
-    if single and gained > _WORTH_SAYING:
-        typer.echo(f"choosing it gained {gained:.4f} dB over all candidates together")
+    for line in (*_words(report), *report.notes):
+        typer.echo(line)
+    typer.echo(f"chosen representative data: {_described(report.chosen)}")
     typer.echo(f"integer model: {report.integer_model}")
-    typer.echo(
-        f"run folder: {report.run_folder}  "
-        f"({report.seconds:.0f} s, workers: {report.workers}{resumed})"
-    )
+    on = f"workers: {report.workers}" if report.workers else "on the cluster"
+    resumed = f", models resumed: {report.resumed_models}" if report.resumed_models else ""
+    typer.echo(f"run folder: {report.run_folder}  ({report.seconds:.0f} s, {on}{resumed})")
     print_next(
         "next, see where the integer model differs",
         *("qsr", "compare", "fp32", report.scheme.io, "--run", report.run_folder),
@@ -120,7 +137,66 @@ def _print(report: "RepdataReport") -> None:
     )
 
 
-def _row(label: str, score: "ModelScore") -> list[str]:
-    if isnan(score.psnr_db):
-        return [label, "cannot run", ""]
-    return [label, f"{score.psnr_db:.3f}", f"{score.drop_db:.4f}"]
+def _words(report: "RepdataReport") -> list[str]:
+    """Say what was found, and how sure it is."""
+    gain, images = report.gain_db, report.confirmation_images
+    interval = f"{gain.confidence:.0%} interval {gain.low:+.4f} to {gain.high:+.4f}"
+    measured = f"({interval}) on {images} images that chose nothing"
+    if report.chosen.images == report.baseline.images and report.chosen.statistic == "extremes":
+        verdict = "nothing tried beats all candidates together"
+    elif gain.low > 0:
+        verdict = f"it is better than all together by {gain.mean:.4f} dB {measured}"
+    elif gain.high < 0:
+        verdict = (
+            f"it is worse than all together by {-gain.mean:.4f} dB {measured}: the images that "
+            "chose are too few, or of another kind"
+        )
+    else:
+        verdict = f"it is not shown to be better than all together: {gain.mean:+.4f} dB {measured}"
+    lines = [verdict]
+    lines.append(
+        f"{report.trials} trials, {report.distinct_models} different models, "
+        f"{report.measured_models} measured on all {report.selection_images} choosing images"
+    )
+    if report.racing is not None:
+        lines.append(
+            f"{report.racing.dropped} were dropped after at most {report.racing.tiles} tiles, each "
+            f"comparison wrong with probability {report.racing.error:g} at most, for a loss of at "
+            f"most {report.racing.tolerance_db:g} dB; ~ marks estimates; --exact measures all"
+        )
+    if report.shared_images:
+        lines.append(
+            f"{len(report.shared_images)} validation images are candidates too "
+            f"({_few(report.shared_images)}): they chose, and confirm nothing"
+        )
+    return lines
+
+
+def _row(label: str, score: "ModelScore", report: "RepdataReport") -> list[str]:
+    if isnan(score.objective_db):
+        return [label, "cannot run", "", "", ""]
+    drop = score.confirmation_drop_db
+    worst = score.worst_confirmation_drop_db
+    return [
+        label,
+        f"~{-score.objective_db:.3f}"
+        if score.selection_drop_db is None
+        else f"{score.selection_drop_db:.4f}",
+        "" if drop is None else f"{report.fp32_confirmation_psnr_db - drop:.3f}",
+        "" if drop is None else f"{drop:.4f}",
+        "" if worst is None else f"{worst:.3f}",
+    ]
+
+
+def _described(score: "ModelScore") -> str:
+    """Say what a model's ranges were made from."""
+    images = (
+        f"{len(score.images)} images" if len(score.images) > _SHOWN else ", ".join(score.images)
+    )
+    made = images if score.statistic == "extremes" else f"{score.statistic} of {images}"
+    return f"{made}, {score.tuned_tensors} tensors tuned" if score.tuned_tensors else made
+
+
+def _few(names: tuple[str, ...]) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"

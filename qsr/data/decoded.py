@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -67,11 +69,61 @@ class DecodedPairs(Sequence[tuple[Image, Image]]):
         hr = pixels[middle:stop].reshape(height * self.scale, width * self.scale, 3)
         return lr, hr
 
+    def at(self, indices: Sequence[int]) -> "DecodedPairs":
+        """Return the pairs of those numbers, in their order."""
+        return replace(
+            self,
+            names=tuple(self.names[index] for index in indices),
+            sizes=tuple(self.sizes[index] for index in indices),
+            offsets=tuple(self.offsets[index] for index in indices),
+        )
+
+
+@dataclass(frozen=True)
+class HeldPairs(Sequence[tuple[Image, Image]]):
+    """The same in memory, whole: what can be sent to another machine.
+
+    Attributes:
+        names: name of each pair.
+        images: ``(lr, hr)`` of each, as in :class:`DecodedPairs`.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[tuple[Image, Image], ...]
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of each LR image, in pixels."""
+        return tuple((lr.shape[0], lr.shape[1]) for lr, _ in self.images)
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.names)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the pair at ``index``, or the pairs of a slice."""
+        if isinstance(index, slice):
+            return HeldPairs(self.names[index], self.images[index])
+        return self.images[index]
+
+    def at(self, indices: Sequence[int]) -> "HeldPairs":
+        """Return the pairs of those numbers, in their order."""
+        return HeldPairs(
+            tuple(self.names[index] for index in indices),
+            tuple(self.images[index] for index in indices),
+        )
+
+
+def held(pairs: DecodedPairs) -> HeldPairs:
+    """Return decoded pairs in memory."""
+    return HeldPairs(pairs.names, tuple((np.array(lr), np.array(hr)) for lr, hr in pairs))
+
 
 def decode(
     pairs: Sequence[Pair],
     folder: Path,
     *,
+    on_bad: Callable[[ImageError], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> DecodedPairs:
     """Decode ``pairs`` into ``folder``, or take what an earlier call left there for the same files.
@@ -79,14 +131,15 @@ def decode(
     Args:
         pairs: what to decode, at least one; all of one scale.
         folder: created if missing; its earlier content is replaced unless it is the same.
+        on_bad: told of a pair that cannot be decoded, which is left out; None stops at the first.
         on_progress: called with (done, total) after each pair.
 
     Returns:
         The decoded pairs, in the order of ``pairs``.
 
     Raises:
-        ImageError: a file cannot be decoded, the disk has no room for the pixels (told before any
-            is decoded), or ``folder`` cannot be written.
+        ImageError: a file cannot be decoded, or none can; the disk has no room for the pixels (told
+            before any is decoded), or ``folder`` cannot be written.
         ValueError: no pairs, or pairs of different scales.
     """
     scales = {pair.scale for pair in pairs}
@@ -97,6 +150,7 @@ def decode(
     if (found := _read_index(index_path, pairs, key)) is not None:
         return found
     path = _pixels_path(folder, key)
+    kept: list[Pair] = []
     sizes: list[tuple[int, int]] = []
     offsets: list[int] = []
     try:
@@ -106,22 +160,57 @@ def decode(
         _mapped.cache_clear()
         _check_room(pairs, folder)
         with path.open("wb") as pixels:
-            for done, pair in enumerate(pairs, start=1):
-                lr, hr = pair.load()
-                sizes.append((lr.shape[0], lr.shape[1]))
-                offsets.append(pixels.tell())
-                pixels.write(lr.tobytes())
-                pixels.write(hr.tobytes())
+            for done, (pair, loaded) in enumerate(_loaded(pairs), start=1):
+                if not isinstance(loaded, ImageError):
+                    kept.append(pair)
+                    sizes.append((loaded[0].shape[0], loaded[0].shape[1]))
+                    offsets.append(pixels.tell())
+                    pixels.writelines(image.tobytes() for image in loaded)
+                elif on_bad is not None:
+                    on_bad(loaded)
+                else:
+                    raise loaded
                 if on_progress is not None:
                     on_progress(done, len(pairs))
-            index = {"key": key, "bytes": pixels.tell(), "sizes": sizes, "offsets": offsets}
+            size = pixels.tell()
             pixels.flush()
             os.fsync(pixels.fileno())  # the index vouches for them
-        with replacing(index_path) as unfinished:
-            unfinished.write_text(json.dumps(index))
+        if len(kept) == len(pairs):  # else they are read again, and the bad ones told again
+            index = {"key": key, "bytes": size, "sizes": sizes, "offsets": offsets}
+            with replacing(index_path) as unfinished:
+                unfinished.write_text(json.dumps(index))
     except OSError as error:
         raise ImageError(f"{folder}: cannot keep the decoded images there: {error}") from error
-    return _decoded(path, pairs, sizes, offsets)
+    if not kept:
+        raise ImageError(f"none of the {len(pairs)} images can be decoded")
+    return _decoded(path, kept, sizes, offsets)
+
+
+def _loaded(
+    pairs: Sequence[Pair],
+) -> Iterator[tuple[Pair, tuple[Image, Image] | ImageError]]:
+    """Load pairs in order, a few of them at once: Pillow decodes without holding Python's lock."""
+    ahead = os.cpu_count() or 1
+    waiting: deque[tuple[Pair, Future[tuple[Image, Image] | ImageError]]] = deque()
+    with ThreadPoolExecutor(ahead) as pool:
+        try:
+            for pair in pairs:
+                waiting.append((pair, pool.submit(_load, pair)))
+                if len(waiting) > ahead:
+                    first, loading = waiting.popleft()
+                    yield first, loading.result()
+            while waiting:
+                first, loading = waiting.popleft()
+                yield first, loading.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _load(pair: Pair) -> tuple[Image, Image] | ImageError:
+    try:
+        return pair.load()
+    except ImageError as error:
+        return error
 
 
 def _check_room(pairs: Sequence[Pair], folder: Path) -> None:

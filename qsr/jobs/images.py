@@ -31,15 +31,17 @@ def usable(
     least_lr: int,
     skip_bad: bool,
     stage: str,
+    decoded: bool = True,
     on_progress: Progress,
 ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """Decode every image once, as :func:`qsr.data.pairs.check_pairs`, and tell how far it is.
+    """Look at every image once, as :func:`qsr.data.pairs.check_pairs`, and tell how far it is.
 
     Args:
-        pairs: what to decode.
+        pairs: what to look at.
         least_lr: the shortest side an LR image may have, in pixels.
         skip_bad: leave unusable images out instead of stopping.
         stage: what ``on_progress`` calls it.
+        decoded: whether to decode them, or to read their headers alone.
         on_progress: called after each pair.
 
     Returns:
@@ -52,5 +54,6 @@ def usable(
         pairs,
         min_lr=least_lr,
         skip_bad=skip_bad,
+        decoded=decoded,
         on_progress=lambda done, total: on_progress(stage, done, total),
     )

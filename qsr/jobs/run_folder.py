@@ -60,6 +60,21 @@ class RunFolder:
         return self.path / ".decoded"
 
     @property
+    def decoded_confirmation(self) -> Path:
+        """Decoded confirmation images, if they come from a folder of their own."""
+        return self.path / ".decoded-confirmation"
+
+    @property
+    def screen(self) -> Path:
+        """The tiles that candidates are screened on; a hash of what they are for is added."""
+        return self.path / "screen.npz"
+
+    @property
+    def chosen_ranges(self) -> Path:
+        """The ranges of the best integer model, as LiteRT's quantizer reads them."""
+        return self.path / "ranges_chosen.json"
+
+    @property
     def lock(self) -> Path:
         """Marks the folder as a run, and is locked while a search works in it."""
         return self.path / ".qsr-lock"

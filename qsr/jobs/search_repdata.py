@@ -2,100 +2,76 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from math import isnan, nan
+from itertools import pairwise
+from math import nan
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from qsr.calibration import Linear, Study, Trial, collect, search
-from qsr.calibration.executor import local_processes
+from qsr.calibration import (
+    Race,
+    RangeTable,
+    Scheme,
+    Strategy,
+    Study,
+    collect,
+    search,
+    write_litert_json,
+)
+from qsr.calibration.cluster import cluster
+from qsr.calibration.collect import Image, ImageSource
+from qsr.calibration.executor import completed, local_processes
+from qsr.calibration.journal import check_journal
+from qsr.calibration.objective import Objective, objective_named
 from qsr.calibration.provenance import model_hash
-from qsr.calibration.quantize import check_quantizable
+from qsr.calibration.quantize import check_quantizable, picture_ranges
 from qsr.calibration.ranges import Reader
-from qsr.calibration.scheme import Scheme, scheme_named
+from qsr.calibration.scheme import scheme_named
 from qsr.calibration.search import study_identity
-from qsr.calibration.study import check_journal
+from qsr.calibration.strategies import strategy_named
 from qsr.data.bundled import write_bundled
-from qsr.data.decoded import decode
-from qsr.data.pairs import Pair, content_hash, find_pairs, lr_images
-from qsr.errors import ModelError, UsageError
+from qsr.data.decoded import DecodedPairs, HeldPairs, decode, held
+from qsr.data.pairs import Pair, find_pairs
+from qsr.errors import ImageError, ModelError, UsageError
 from qsr.evaluation import PsnrScore
+from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.models import load_float, short_name
 from qsr.jobs.progress import Progress, silent
+from qsr.jobs.repdata_report import Racing, RepdataReport, model_score, singles_of
 from qsr.jobs.run_folder import RUNS, RunFolder
+from qsr.jobs.screen import screen_for
 from qsr.metrics import RGB_SHAVE
 from qsr.tflite.files import write_model
-from qsr.tflite.runtime import inspect_model
+from qsr.tflite.graph import Graph
+from qsr.tflite.runtime import ModelFacts, inspect_model
+
+_FP32_PARTS = 16
+"""Pieces that scoring the float model is cut into, so that all workers share it."""
 
 
 @dataclass(frozen=True)
-class ModelScore:
-    """An integer model of the search.
-
-    Attributes:
-        images: the representative data set.
-        psnr_db: mean RGB PSNR over the validation images, in dB; NaN if TFLite cannot run the
-            model, as happens to one whose ranges are of a black image.
-        drop_db: how far it lies below the float model rounded to 8 bits, in dB.
-    """
-
-    images: tuple[str, ...]
-    psnr_db: float
-    drop_db: float
-
-
-@dataclass(frozen=True)
-class RepdataReport:
-    """What a search for representative images found.
-
-    Attributes:
-        model: what the user called the model.
-        scheme: how it was quantized.
-        reader: how the ranges were read.
-        candidates: number of candidate images.
-        validation_images: number of validation images.
-        validation: the folder that they lie in, as an absolute path.
-        fp32_psnr_db: mean RGB PSNR of the float model, its output rounded to 8 bits, in dB.
-        chosen: the best of all.
-        all_images: all candidates together as one representative data set, the usual practice.
-        best: the best single image.
-        median: the median single image.
-        worst: the worst single image.
-        shared_images: names of validation images that are candidates too, found by their content:
-            on these, a model chosen with them looks better than it is.
-        skipped: one line on each image that was left out as unusable.
-        run_folder: where models, ranges, journal and summary lie.
-        integer_model: path of the chosen model.
-        resumed_trials: trials that an earlier run had finished.
-        workers: number of processes.
-        seconds: time that this run took.
-    """
+class _Asked:
+    """What the user asked for, checked."""
 
     model: str
+    images: tuple[Path, Path] | None
+    confirmation: Path | None
     scheme: Scheme
     reader: Reader
-    candidates: int
-    validation_images: int
-    validation: str
-    fp32_psnr_db: float
-    chosen: ModelScore
-    all_images: ModelScore
-    best: ModelScore
-    median: ModelScore
-    worst: ModelScore
-    shared_images: tuple[str, ...]
-    skipped: tuple[str, ...]
-    run_folder: str
-    integer_model: str
-    resumed_trials: int
+    strategy: Strategy
+    objective: Objective
+    exact: bool
     workers: int
-    seconds: float
+    dask: str | None
+    skip_bad_images: bool
+    on_progress: Progress
 
 
 def search_repdata(
@@ -103,29 +79,41 @@ def search_repdata(
     *,
     candidates: Path | None = None,
     validation: Path | None = None,
+    confirmation: Path | None = None,
     out: Path | None = None,
     scheme: str = "uint8",
+    strategy: str | Strategy = "linear",
+    objective: str = "mean",
+    exact: bool = False,
     pin_io: bool = True,
     reader: Reader = "exact",
     workers: int | None = None,
+    dask: str | None = None,
     skip_bad_images: bool = False,
     on_progress: Progress = silent,
 ) -> RepdataReport:
-    """Try every candidate image alone as the representative data set, and all of them together.
+    """Search candidate images for the representative data that makes the best integer model.
 
-    The float model's ranges are measured once per candidate; each trial is a real integer model,
-    scored on every validation image. Killed at any moment and started again with the same
-    arguments, it goes on where it was.
+    The float model's ranges are measured once per candidate. Each trial is a real integer model.
+    Half of the validation images choose; the winner, and all candidates together, are then measured
+    on the other half, and that is what is reported. Killed at any moment and started again with the
+    same arguments, it goes on where it was.
 
     Args:
         model: a name from the zoo, or a ``.tflite``, ``.keras``, ``.h5`` or SavedModel path.
         candidates: folder of photographs or of LR/HR images; None takes the bundled photographs.
         validation: the same; both or neither.
+        confirmation: images that confirm; None takes half of ``validation``.
         out: run folder; by default one below ``runs/`` whose name follows from the arguments.
         scheme: name of a quantization scheme.
+        strategy: what is tried, or its name.
+        objective: what makes a model the best: ``mean``, ``worst`` or ``p5`` of what it loses on
+            each image.
+        exact: measure every candidate on every image; else those that cannot win are dropped early.
         pin_io: give input and output their true grid, whatever the images hold.
         reader: ``exact``, or ``converter`` for the ranges that ``TFLiteConverter`` would record.
         workers: number of processes; as many as there are cores if None.
+        dask: address of a Dask scheduler whose workers are used instead.
         skip_bad_images: leave unusable images out instead of stopping.
         on_progress: called while working.
 
@@ -139,193 +127,339 @@ def search_repdata(
         UsageError: the arguments do not fit together.
     """
     started = perf_counter()
-    chosen_scheme = scheme_named(scheme, pin_io=pin_io)
-    workers = _checked_workers(workers)
     if (candidates is None) != (validation is None):
         raise UsageError("give both --candidates and --validation, or neither")
-    check_there([candidates, validation])
-    folder = RunFolder(out or _default_out(model, candidates, validation, chosen_scheme, reader))
+    if confirmation is not None and validation is None:
+        raise UsageError("give --candidates and --validation with --confirmation")
+    asked = _Asked(
+        model,
+        None if candidates is None or validation is None else (candidates, validation),
+        confirmation,
+        scheme=scheme_named(scheme, pin_io=pin_io),
+        reader=reader,
+        strategy=strategy_named(strategy) if isinstance(strategy, str) else strategy,
+        objective=objective_named(objective),
+        exact=exact,
+        workers=_checked_workers(workers, dask),
+        dask=dask,
+        skip_bad_images=skip_bad_images,
+        on_progress=on_progress,
+    )
+    check_there([candidates, validation, confirmation])
+    folder = RunFolder(out or _default_out(asked))
     with folder.claimed():
-        report = _search_in(
-            folder,
-            model,
-            images=None if candidates is None or validation is None else (candidates, validation),
-            scheme=chosen_scheme,
-            reader=reader,
-            workers=workers,
-            skip_bad_images=skip_bad_images,
-            on_progress=on_progress,
-        )
+        report = _Search(asked, folder).run()
         report = replace(report, seconds=perf_counter() - started)
         folder.write_summary(report)
     return report
 
 
-def _search_in(
-    folder: RunFolder,
-    model: str,
-    *,
-    images: tuple[Path, Path] | None,
-    scheme: Scheme,
-    reader: Reader,
-    workers: int,
-    skip_bad_images: bool,
-    on_progress: Progress,
-) -> RepdataReport:
-    """Do the search in a folder that is ours; the report lacks only the time it took."""
-    on_progress("load the model", 0, 1)
-    content = load_float(model)
-    facts = inspect_model(content, source=model)
-    on_progress("load the model", 1, 1)
-    known = {"model": model_hash(content), "reader": reader, "scheme": asdict(scheme)}
-    check_journal(folder.journal, known)
-    candidates, validation = images or write_bundled(folder.photographs)
+@dataclass
+class _Search:
+    """A search in a folder that is ours."""
 
-    def checked(path: Path, stage: str) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-        return usable(
+    asked: _Asked
+    folder: RunFolder
+    skipped: list[str] = field(default_factory=list)
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> RepdataReport:
+        """Do it; the report lacks only the time it took."""
+        asked, folder = self.asked, self.folder
+        with self._stage("load the model"):
+            content = load_float(asked.model)
+            facts = inspect_model(content, source=asked.model)
+            known = study_identity(
+                model=model_hash(content), reader=asked.reader, scheme=asked.scheme, validation={}
+            )
+            del known["validation"]
+            check_journal(folder.journal, known)
+        candidates, validation = asked.images or write_bundled(folder.photographs)
+        candidate_pairs = self._pairs(candidates, facts, "check candidates")
+        validation_pairs = self._pairs(validation, facts, "check validation images")
+        with self._stage("check that the model can be quantized"):
+            check_quantizable(content, asked.scheme, source=asked.model)
+            write_model(folder.float_model, content)
+        with self._stage("decode validation images"):
+            decoded = self._decoded(validation_pairs, folder.decoded)
+            confirming = None
+            if asked.confirmation is not None:
+                pairs = self._pairs(asked.confirmation, facts, "check confirmation images")
+                confirming = self._decoded(pairs, folder.decoded_confirmation)
+        with self._executor() as executor:
+            table = self._table(content, candidate_pairs, facts, executor)
+            parts = divide(decoded, confirming, table.image_hashes)
+            report = self._searched(content, table, facts, parts, executor)
+        shutil.rmtree(folder.decoded, ignore_errors=True)
+        shutil.rmtree(folder.decoded_confirmation, ignore_errors=True)
+        return replace(report, validation=str(validation.resolve()))
+
+    def _searched(
+        self,
+        content: bytes,
+        table: RangeTable,
+        facts: ModelFacts,
+        parts: HeldOut,
+        executor: Executor | None,
+    ) -> RepdataReport:
+        asked, folder = self.asked, self.folder
+        choosing, confirming = (
+            self._travelling(parts.selection),
+            self._travelling(parts.confirmation),
+        )
+        with self._stage("score the float model"):
+            done: dict[str, int] = {}
+            fp32_choosing = self._fp32(content, choosing, facts, executor, done)
+            fp32_confirming = self._fp32(content, confirming, facts, executor, done)
+        io = asked.scheme.io
+        integer_facts = replace(facts, input_dtype=io, output_dtype=io, quantized=True)
+        race = None
+        if not asked.exact and asked.objective == "mean":
+            with self._stage("draw tiles to screen on"):
+                screen = screen_for(
+                    content,
+                    table,
+                    asked.scheme,
+                    pairs=choosing,
+                    hashes=parts.selection_hashes,
+                    facts=integer_facts,
+                    executor=executor,
+                    path=folder.screen,
+                    on_progress=lambda done, total: asked.on_progress(
+                        "draw tiles to screen on", done, total
+                    ),
+                )
+            race = None if screen is None else Race(screen)
+        with self._stage("search"):
+            study = search(
+                folder.float_model,
+                table,
+                _LossScore(PsnrScore(choosing, integer_facts), fp32_choosing),
+                strategy=asked.strategy,
+                objective=asked.objective,
+                race=race,
+                confirm=_LossScore(PsnrScore(confirming, integer_facts), fp32_confirming),
+                scheme=asked.scheme,
+                journal=folder.journal,
+                validation={
+                    "metric": f"minus the drop of psnr_rgb_db, {RGB_SHAVE} px shaved",
+                    "selection": parts.selection_hashes,
+                    "confirmation": parts.confirmation_hashes,
+                },
+                executor=executor,
+                on_progress=asked.on_progress,
+            )
+        path = folder.integer_model(io)
+        write_model(path, study.model)
+        write_litert_json(
+            study.best.proposal.ranges(table).with_known(self._known_ranges(content)),
+            folder.chosen_ranges,
+            images=study.best.images,
+        )
+        confirmed = study.confirmation
+        assert confirmed is not None  # noqa: S101 (asked for)
+        full = {trial.model_hash for trial in study.trials if not trial.dropped}
+        return RepdataReport(
+            model=asked.model,
+            scheme=asked.scheme,
+            reader=asked.reader,
+            strategy=asked.strategy.name,
+            objective=asked.objective,
+            candidates=len(table.images),
+            trials=len(study.trials) - 1,
+            distinct_models=study.distinct_models,
+            measured_models=len(full),
+            selection_images=len(choosing),
+            confirmation_images=len(confirming),
+            validation="",
+            fp32_selection_psnr_db=float(np.mean(fp32_choosing)),
+            fp32_confirmation_psnr_db=float(np.mean(fp32_confirming)),
+            chosen=model_score(study.best, confirmed.best),
+            baseline=model_score(study.baseline, confirmed.baseline),
+            gain_db=confirmed.gain,
+            singles=singles_of(study),
+            racing=_racing(race, study, len(full)),
+            shared_images=parts.shared,
+            notes=_notes(asked, facts, race),
+            skipped=tuple(self.skipped),
+            run_folder=str(folder.path),
+            integer_model=str(path),
+            resumed_models=study.resumed,
+            workers=0 if asked.dask else asked.workers,
+            seconds=0.0,
+            stage_seconds=dict(self.stage_seconds),
+        )
+
+    def _table(
+        self,
+        content: bytes,
+        pairs: Sequence[Pair],
+        facts: ModelFacts,
+        executor: Executor | None,
+    ) -> RangeTable:
+        """Measure the ranges of the candidates, which are loaded where they are measured."""
+        asked = self.asked
+        there = ((pair.name, pair.load_lr) for pair in pairs)
+        images: Iterable[tuple[str, ImageSource]] = (
+            there if asked.dask is None else self._loaded_here(pairs)
+        )
+        with self._stage("measure ranges"):
+            return collect(
+                self.folder.float_model,
+                images,
+                reader=asked.reader,
+                known=self._known_ranges(content),
+                least_side=max(facts.smallest_side, LEAST_LR_TO_SCORE),
+                source=asked.model,
+                executor=executor,
+                store=self.folder.ranges,
+                on_image=lambda done: asked.on_progress("measure ranges", done, len(pairs)),
+                on_bad=self._leave_out if asked.skip_bad_images else None,
+            )
+
+    def _known_ranges(self, content: bytes) -> dict[str, tuple[float, float]]:
+        """Return the ranges that no image is needed for."""
+        if not self.asked.scheme.pin_io:
+            return {}
+        return picture_ranges(Graph(content), source=self.asked.model)
+
+    def _loaded_here(self, pairs: Iterable[Pair]) -> Iterator[tuple[str, Image]]:
+        """Load candidates in this process, for a cluster that may not see our files."""
+        for pair in pairs:
+            try:
+                yield pair.name, pair.load_lr()
+            except ImageError as error:
+                if not self.asked.skip_bad_images:
+                    raise
+                self._leave_out(pair.name, error)
+
+    def _fp32(
+        self,
+        content: bytes,
+        pairs: DecodedPairs | HeldPairs,
+        facts: ModelFacts,
+        executor: Executor | None,
+        done: dict[str, int],
+    ) -> tuple[float, ...]:
+        """Return the float model's PSNR on each image, in dB."""
+        bounds = np.linspace(0, len(pairs), min(_FP32_PARTS, len(pairs)) + 1).astype(int).tolist()
+        parts = [(start, (start, stop)) for start, stop in pairwise(bounds)]
+        scores: dict[int, list[float]] = {}
+        for start, found in completed(_psnr_of_part, (content, pairs, facts), parts, executor):
+            scores[start] = found
+            done["images"] = done.get("images", 0) + len(found)
+            self.asked.on_progress("score the float model", done["images"], done["images"])
+        return tuple(score for start in sorted(scores) for score in scores[start])
+
+    def _pairs(self, path: Path, facts: ModelFacts, stage: str) -> tuple[Pair, ...]:
+        """Find pairs, and look at their headers; they are decoded only once, later."""
+        pairs, skipped = usable(
             find_pairs(path, facts.scale),
             least_lr=max(facts.smallest_side, LEAST_LR_TO_SCORE),
-            skip_bad=skip_bad_images,
+            skip_bad=self.asked.skip_bad_images,
+            decoded=False,
             stage=stage,
-            on_progress=on_progress,
+            on_progress=self.asked.on_progress,
+        )
+        self.skipped += skipped
+        return pairs
+
+    def _decoded(self, pairs: Sequence[Pair], folder: Path) -> DecodedPairs:
+        def leave_out(error: ImageError) -> None:
+            self.skipped.append(str(error))
+
+        return decode(
+            pairs,
+            folder,
+            on_bad=leave_out if self.asked.skip_bad_images else None,
+            on_progress=lambda done, total: self.asked.on_progress(
+                "decode validation images", done, total
+            ),
         )
 
-    candidate_pairs, bad_candidates = checked(candidates, "check candidates")
-    validation_pairs, bad_validation = checked(validation, "check validation images")
-    measured: dict[str, Any] = {
-        "metric": f"psnr_rgb_db, {RGB_SHAVE} px shaved",
-        "images": {pair.name: _pair_hash(pair) for pair in validation_pairs},
-    }
-    names = [pair.name for pair in candidate_pairs]
-    identity = study_identity(
-        model=model_hash(content),
-        candidates=names,
-        reader=reader,
-        strategy=Linear(),
-        scheme=scheme,
-        validation=measured,
-    )
-    check_journal(folder.journal, identity)
+    def _leave_out(self, _: str, error: ImageError) -> None:
+        self.skipped.append(str(error))
 
-    check_quantizable(content, scheme, source=model)
+    def _travelling(self, pairs: DecodedPairs) -> DecodedPairs | HeldPairs:
+        """Return pairs as the workers can read them: a cluster may not see our files."""
+        return pairs if self.asked.dask is None else held(pairs)
 
-    write_model(folder.float_model, content)
-    decoded = decode(
-        validation_pairs,
-        folder.decoded,
-        on_progress=lambda done, total: on_progress("decode validation images", done, total),
-    )
-    with local_processes(workers) as executor:
-        table = collect(
-            folder.float_model,
-            lr_images(candidate_pairs),
-            reader=reader,
-            source=model,
-            executor=executor,
-            store=folder.ranges,
-            on_image=lambda done: on_progress("measure ranges", done, len(names)),
-        )
-        fp32 = float(np.mean(PsnrScore(decoded, facts)(content)))
-        io_facts = replace(facts, input_dtype=scheme.io, output_dtype=scheme.io, quantized=True)
-        study = search(
-            folder.float_model,
-            table,
-            _Score(PsnrScore(decoded, io_facts)),
-            also=[table.images],
-            scheme=scheme,
-            journal=folder.journal,
-            validation=measured,
-            executor=executor,
-            on_trial=lambda done, total, _: on_progress("try representative data", done, total),
-        )
-    if isnan(study.best.score):
-        raise ModelError(
-            f"{model}: no candidate gives an integer model that TFLite can run; give other images "
-            "with --candidates: on these, the network stays 0 somewhere"
-        )
-    integer_path = folder.integer_model(scheme.io)
-    write_model(integer_path, study.model)
-    shutil.rmtree(folder.decoded, ignore_errors=True)
-    every, best, median, worst = _ranked(study, table.images, fp32)
-    return RepdataReport(
-        model=model,
-        scheme=scheme,
-        reader=reader,
-        candidates=len(table.images),
-        validation_images=len(decoded),
-        validation=str(validation.resolve()),
-        fp32_psnr_db=fp32,
-        chosen=_score(study.best, fp32),
-        all_images=every,
-        best=best,
-        median=median,
-        worst=worst,
-        shared_images=_shared(candidate_pairs, measured["images"]),
-        skipped=bad_candidates + bad_validation,
-        run_folder=str(folder.path),
-        integer_model=str(integer_path),
-        resumed_trials=study.resumed,
-        workers=workers,
-        seconds=0.0,
-    )
+    def _executor(self) -> AbstractContextManager[Executor | None]:
+        if self.asked.dask is not None:
+            return cluster(self.asked.dask)
+        return local_processes(self.asked.workers)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """Take the time of a stage."""
+        started = perf_counter()
+        yield
+        self.stage_seconds[name] = perf_counter() - started
 
 
 @dataclass(frozen=True)
-class _Score:
-    """Scores an integer model on each image, and one that TFLite cannot run by NaN, the last."""
+class _LossScore:
+    """Scores an integer model by minus its drop on each image; NaN if TFLite cannot run it."""
 
     psnr: PsnrScore
+    fp32_psnr_db: tuple[float, ...]
 
     def __call__(self, model: bytes) -> list[float]:
         try:
-            return self.psnr(model)
+            scores = self.psnr(model)
         except ModelError:
-            return [nan] * len(self.psnr.pairs)
+            return [nan] * len(self.fp32_psnr_db)
+        return [score - fp32 for score, fp32 in zip(scores, self.fp32_psnr_db, strict=True)]
 
 
-def _ranked(
-    study: Study, images: tuple[str, ...], fp32: float
-) -> tuple[ModelScore, ModelScore, ModelScore, ModelScore]:
-    """Return all images together, and the best, median and worst single image."""
-    every = next(trial for trial in study.trials if trial.images == images)
-    singles = [trial for trial in study.trials if len(trial.images) == 1]
-    ranked = sorted(singles, key=lambda trial: (not isnan(trial.score), trial.score), reverse=True)
-    shown = (every, ranked[0], ranked[len(ranked) // 2], ranked[-1])
-    best_to_worst = tuple(_score(trial, fp32) for trial in shown)
-    return best_to_worst[0], best_to_worst[1], best_to_worst[2], best_to_worst[3]
+def _psnr_of_part(
+    shared: tuple[bytes, DecodedPairs | HeldPairs, ModelFacts], part: tuple[int, int]
+) -> list[float]:
+    """Score the float model on some images; runs in a worker."""
+    content, pairs, facts = shared
+    return PsnrScore(pairs[slice(*part)], facts)(content)
 
 
-def _score(trial: Trial, fp32: float) -> ModelScore:
-    return ModelScore(trial.images, trial.score, fp32 - trial.score)
+def _racing(race: Race | None, study: Study, full: int) -> Racing | None:
+    if race is None:
+        return None
+    return Racing(race.screen.rungs[-1], race.error, race.tolerance, study.distinct_models - full)
 
 
-def _shared(candidates: Sequence[Pair], validation: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the validation images whose files are a candidate's as well."""
-    hashes = {_pair_hash(pair) for pair in candidates}
-    return tuple(name for name, digest in validation.items() if digest in hashes)
+def _notes(asked: _Asked, facts: ModelFacts, race: Race | None) -> tuple[str, ...]:
+    """Say what the user should know of how it was done."""
+    notes = []
+    if facts.fixed_size is not None:
+        height, width = facts.fixed_size
+        notes.append(
+            f"the model takes {width}x{height} pixels only: larger images are run in overlapping "
+            "tiles of that size, smaller ones padded by their edges"
+        )
+    if not asked.exact and race is None and asked.objective == "mean":
+        notes.append(
+            "every candidate was measured in full: screening on tiles would not be cheaper here"
+        )
+    return tuple(notes)
 
 
-def _pair_hash(pair: Pair) -> str:
-    """Identify a pair by the content of its files."""
-    digests = [content_hash(path) for path in (pair.hr_path, pair.lr_path) if path is not None]
-    return sha256("".join(digests).encode()).hexdigest()
-
-
-def _checked_workers(workers: int | None) -> int:
+def _checked_workers(workers: int | None, dask: str | None) -> int:
     if workers is None:
         if hasattr(os, "sched_getaffinity"):
             return len(os.sched_getaffinity(0))  # a container may have fewer than there are
         return os.cpu_count() or 1
+    if dask is not None:
+        raise UsageError("--workers counts processes on this machine; leave it out with --dask")
     if workers < 1:
         raise UsageError(f"--workers must be at least 1, not {workers}")
     return workers
 
 
-def _default_out(
-    model: str, candidates: Path | None, validation: Path | None, scheme: Scheme, reader: Reader
-) -> Path:
-    """Name the run folder after its arguments, so that the same command finds its own work."""
-    described = [model if "/" not in model else str(Path(model).resolve()), repr(scheme), reader]
-    described += [str(path.resolve()) if path else "bundled" for path in (candidates, validation)]
+def _default_out(asked: _Asked) -> Path:
+    """Name the run folder after what is measured, so that one search finds another's work."""
+    model = asked.model
+    described = [model if "/" not in model else str(Path(model).resolve()), repr(asked.scheme)]
+    described.append(asked.reader)
+    paths = (*(asked.images or (None, None)), asked.confirmation)
+    described += [str(path.resolve()) if path else "bundled" for path in paths]
     digest = sha256("\n".join(described).encode()).hexdigest()[:8]
-    return RUNS / f"{short_name(model)}-{scheme.io}-{digest}"
+    return RUNS / f"{short_name(model)}-{asked.scheme.io}-{digest}"

@@ -1,32 +1,55 @@
 """What every search strategy is."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from qsr.calibration.proposal import Proposal
+from qsr.calibration.ranges import RangeTable
 from qsr.calibration.study import Trial
 
-Subset = tuple[str, ...]
-"""Names of the images that make up one representative data set."""
+
+@dataclass(frozen=True)
+class Batch:
+    """Proposals that may all be measured at once.
+
+    Attributes:
+        proposals: what to try.
+        to_beat: what they have to be better than to be of use. The best of the batch is always
+            measured in full if None; with a trial to beat, all may come back dropped.
+    """
+
+    proposals: Sequence[Proposal]
+    to_beat: Trial | None = None
+
+
+Asking = Generator[Batch, Sequence[Trial], None]
+"""Yields batches; gets the trials of each, in the order of its proposals."""
 
 
 class Strategy(Protocol):
-    """Decides which representative data sets to try.
+    """Decides what to try.
 
-    A strategy keeps no state: what it asks for follows from the candidates and from the trials so
-    far alone. That is what makes a search resume exactly where it was stopped. What a strategy can
-    be set to are fields of a dataclass, so that the journal knows them.
+    What it asks for follows from the range table and from the trials alone: no clock, no unseeded
+    chance. So a search that was stopped takes the same way again, past what the journal knows, and
+    goes on where it was.
     """
 
     @property
     def name(self) -> str:
-        """What the command line and the journal call it."""
+        """What the command line calls it."""
         ...
 
-    def ask(self, images: Sequence[str], trials: Sequence[Trial]) -> Sequence[Subset]:
-        """Return the data sets to try next, in order; empty when the search is over.
+    def propose(self, table: RangeTable) -> Asking:
+        """Ask for trials, batch by batch; done when there is nothing more to ask.
+
+        Those of a batch that cannot be its best may come back dropped, with an estimate for a
+        score.
 
         Args:
-            images: names of the candidates, in their order.
-            trials: what has been tried, in the order in which it was asked for.
+            table: the ranges of every candidate.
+
+        Raises:
+            UsageError: the candidates do not suffice.
         """
         ...

@@ -1,10 +1,10 @@
 """Each image alone: the linear search of the XCAT paper (section 3.2)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qsr.calibration.strategies.base import Subset
-from qsr.calibration.study import Trial
+from qsr.calibration.proposal import together
+from qsr.calibration.ranges import RangeTable
+from qsr.calibration.strategies.base import Asking, Batch
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,6 @@ class Linear:
 
     name: str = "linear"
 
-    def ask(self, images: Sequence[str], trials: Sequence[Trial]) -> Sequence[Subset]:
-        """Return every single image that has not been tried."""
-        tried = {trial.images for trial in trials}
-        return [(image,) for image in images if (image,) not in tried]
+    def propose(self, table: RangeTable) -> Asking:
+        """Ask for every image alone, all at once."""
+        yield Batch([together([image]) for image in table.images])

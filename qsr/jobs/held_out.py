@@ -1,0 +1,94 @@
+"""Validation images, divided into those that choose and those that confirm."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from qsr.calibration.provenance import image_hash
+from qsr.data.decoded import DecodedPairs
+from qsr.errors import UsageError
+
+LEAST_CONFIRMING = 2
+"""Images that a confidence interval needs at the very least."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Validation images, divided.
+
+    Attributes:
+        selection: those that models are chosen on.
+        selection_hashes: of the pixels of their LR images.
+        confirmation: those that took no part in choosing.
+        confirmation_hashes: of the pixels of their LR images.
+        shared: names of validation images that are candidates too, found by their pixels. They
+            help to choose, and never confirm.
+    """
+
+    selection: DecodedPairs
+    selection_hashes: tuple[str, ...]
+    confirmation: DecodedPairs
+    confirmation_hashes: tuple[str, ...]
+    shared: tuple[str, ...]
+
+
+def divide(
+    validation: DecodedPairs, confirmation: DecodedPairs | None, candidates: Collection[str]
+) -> HeldOut:
+    """Divide validation images.
+
+    They are divided by the hashes of their pixels: neither names nor order, nor who runs it, make a
+    difference, and what one folder's images have in common is spread over both parts.
+
+    Args:
+        validation: all of them, or those that choose.
+        confirmation: those that confirm; None takes half of ``validation``.
+        candidates: hashes of the pixels of the candidates, which must not confirm.
+
+    Raises:
+        UsageError: too few are left to choose or to confirm.
+    """
+    hashes = _hashes(validation)
+    shared = [index for index, digest in enumerate(hashes) if digest in candidates]
+    if confirmation is None:
+        free = sorted(set(range(len(hashes))) - set(shared), key=hashes.__getitem__)
+        confirming = sorted(free[: min(len(hashes) // 2, len(free))])
+        choosing = [index for index in range(len(hashes)) if index not in set(confirming)]
+        parts = validation.at(choosing), validation.at(confirming)
+        digests = _at(hashes, choosing), _at(hashes, confirming)
+        names = [validation.names[index] for index in shared]
+    else:
+        taken = {*candidates, *hashes}
+        others = _hashes(confirmation)
+        confirming = [index for index, digest in enumerate(others) if digest not in taken]
+        parts = validation, confirmation.at(confirming)
+        digests = hashes, _at(others, confirming)
+        names = [validation.names[index] for index in shared]
+        names += [
+            name for name, digest in zip(confirmation.names, others, strict=True) if digest in taken
+        ]
+    _check_enough(parts, names)
+    return HeldOut(parts[0], digests[0], parts[1], digests[1], tuple(names))
+
+
+def _check_enough(parts: tuple[DecodedPairs, DecodedPairs], shared: Sequence[str]) -> None:
+    selection, confirmation = parts
+    if len(selection) >= 1 and len(confirmation) >= LEAST_CONFIRMING:
+        return
+    found = (
+        f"{len(shared)} of them, such as {shared[0]}, are candidates or chosen on too, found by "
+        "their pixels"
+        if shared
+        else f"there are {len(selection) + len(confirmation)}"
+    )
+    raise UsageError(
+        f"too few validation images ({found}): at least 1 must choose and {LEAST_CONFIRMING} "
+        "others confirm; give more with --validation, or others with --confirmation"
+    )
+
+
+def _hashes(pairs: DecodedPairs) -> tuple[str, ...]:
+    return tuple(image_hash(lr) for lr, _ in pairs)
+
+
+def _at(values: Sequence[str], indices: Sequence[int]) -> tuple[str, ...]:
+    return tuple(values[index] for index in indices)

@@ -1,0 +1,176 @@
+"""What a search for representative images reports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+
+from qsr.calibration import Interval, Study, Trial
+from qsr.calibration.objective import Objective
+from qsr.calibration.ranges import Reader
+from qsr.calibration.scheme import Scheme
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """An integer model of the search; drops are from the float model rounded to 8 bits, in dB.
+
+    Attributes:
+        images: the images whose ranges entered.
+        statistic: how they entered: ``extremes`` for a representative data set.
+        tuned_tensors: number of tensors whose range was tuned afterwards.
+        objective_db: what was maximised: minus the drop, over the selection images; NaN if TFLite
+            cannot run the model, as happens to one whose ranges are of a black image.
+        estimated: whether ``objective_db`` was estimated on tiles: the model was dropped early.
+        selection_drop_db: mean over the images that chose; None if estimated.
+        confirmation_drop_db: mean over the images that chose nothing; None if not measured.
+        worst_confirmation_drop_db: of the image that loses most among these.
+    """
+
+    images: tuple[str, ...]
+    statistic: str
+    tuned_tensors: int
+    objective_db: float
+    estimated: bool
+    selection_drop_db: float | None
+    confirmation_drop_db: float | None = None
+    worst_confirmation_drop_db: float | None = None
+
+
+@dataclass(frozen=True)
+class Singles:
+    """The single images of a linear search; those that a race dropped are ranked by estimates.
+
+    Attributes:
+        best: the best single image.
+        median: the median one.
+        worst: the worst one.
+    """
+
+    best: ModelScore
+    median: ModelScore
+    worst: ModelScore
+
+
+@dataclass(frozen=True)
+class Racing:
+    """How candidates were dropped early.
+
+    Attributes:
+        tiles: number of tiles they were screened on, at most.
+        error: probability, in each comparison, of dropping a model that is better by its share of
+            the tolerance.
+        tolerance_db: what may be lost in all rounds together.
+        dropped: number of models that were dropped.
+    """
+
+    tiles: int
+    error: float
+    tolerance_db: float
+    dropped: int
+
+
+@dataclass(frozen=True)
+class RepdataReport:
+    """What a search for representative images found.
+
+    Attributes:
+        model: what the user called the model.
+        scheme: how it was quantized.
+        reader: how the ranges were read.
+        strategy: what was tried.
+        objective: what was maximised.
+        candidates: number of candidate images.
+        trials: number of sets or statistics tried.
+        distinct_models: number of different integer models among them.
+        measured_models: number of those measured on every selection image.
+        selection_images: number of images that chose.
+        confirmation_images: number of images that chose nothing.
+        validation: the folder that the validation images lie in, as an absolute path.
+        fp32_selection_psnr_db: mean RGB PSNR of the float model, its output rounded to 8 bits.
+        fp32_confirmation_psnr_db: the same on the confirmation images.
+        chosen: the best of all.
+        baseline: all candidates together as one representative data set, the usual practice.
+        gain_db: how much less the chosen model loses than the baseline, on the confirmation images.
+        singles: the single images, if the strategy tried them.
+        racing: how candidates were dropped early; None if none was.
+        shared_images: validation images that are candidates too, found by their pixels. They helped
+            to choose and took no part in confirming.
+        notes: one line on each thing that the user should know.
+        skipped: one line on each image that was left out as unusable.
+        run_folder: where models, ranges, journal and summary lie.
+        integer_model: path of the chosen model.
+        resumed_models: number of models that an earlier run had measured.
+        workers: number of processes; 0 on a cluster.
+        seconds: time that this run took.
+        stage_seconds: the same by stage.
+    """
+
+    model: str
+    scheme: Scheme
+    reader: Reader
+    strategy: str
+    objective: Objective
+    candidates: int
+    trials: int
+    distinct_models: int
+    measured_models: int
+    selection_images: int
+    confirmation_images: int
+    validation: str
+    fp32_selection_psnr_db: float
+    fp32_confirmation_psnr_db: float
+    chosen: ModelScore
+    baseline: ModelScore
+    gain_db: Interval
+    singles: Singles | None
+    racing: Racing | None
+    shared_images: tuple[str, ...]
+    notes: tuple[str, ...]
+    skipped: tuple[str, ...]
+    run_folder: str
+    integer_model: str
+    resumed_models: int
+    workers: int
+    seconds: float
+    stage_seconds: Mapping[str, float]
+
+
+def model_score(trial: Trial, confirmed: Sequence[float] | None = None) -> ModelScore:
+    """Return what is known of a trial.
+
+    Args:
+        trial: whose item scores are minus the drop in dB.
+        confirmed: the same on each confirmation image, if measured.
+    """
+    return ModelScore(
+        images=trial.images,
+        statistic=trial.proposal.statistic,
+        tuned_tensors=len(trial.proposal.factors),
+        objective_db=trial.score,
+        estimated=trial.dropped,
+        selection_drop_db=None if trial.dropped else -float(np.mean(trial.item_scores)),
+        confirmation_drop_db=None if confirmed is None else -float(np.mean(confirmed)),
+        worst_confirmation_drop_db=None if confirmed is None else -min(confirmed),
+    )
+
+
+def singles_of(study: Study) -> Singles | None:
+    """Return the best, median and worst single image; None if fewer than two were tried."""
+    singles = {
+        trial.images: trial
+        for trial in study.trials
+        if len(trial.images) == 1 and trial.proposal.is_data_set
+    }
+    if len(singles) < 2:  # noqa: PLR2004 (one is no ranking)
+        return None
+    ranked = sorted(
+        singles.values(),
+        key=lambda trial: (not isnan(trial.score), not trial.dropped, trial.score),
+        reverse=True,
+    )
+    best, median, worst = (
+        model_score(trial) for trial in (ranked[0], ranked[len(ranked) // 2], ranked[-1])
+    )
+    return Singles(best, median, worst)

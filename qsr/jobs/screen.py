@@ -1,0 +1,91 @@
+"""The screen of a search: drawn once, and kept in its run folder."""
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsr.calibration import RangeTable, Scheme, quantize
+from qsr.calibration.executor import completed
+from qsr.data.decoded import DecodedPairs, HeldPairs
+from qsr.errors import ModelError
+from qsr.screening import TileErrors, TileScreen, draw_screen, load_screen, tile_side
+from qsr.tflite.runtime import ModelFacts
+
+_PILOTS = 3
+
+
+def screen_for(
+    model: bytes,
+    table: RangeTable,
+    scheme: Scheme,
+    *,
+    pairs: DecodedPairs | HeldPairs,
+    hashes: Sequence[str],
+    facts: ModelFacts,
+    executor: Executor | None,
+    path: Path,
+    on_progress: Callable[[int, int], None],
+) -> TileScreen | None:
+    """Return the tiles that candidates are screened on; what an earlier run drew if it is the same.
+
+    None if screening would not be cheaper than measuring the images whole, or if the model cannot
+    be run in tiles.
+
+    The models of all candidates together, and of three candidates alone, from narrow ranges to wide
+    ones, are measured on every tile: that shows where models differ.
+
+    Args:
+        model: content of the float model.
+        table: ranges of the candidates.
+        scheme: how models are quantized.
+        pairs: the images that choose.
+        hashes: of those images.
+        facts: of the integer models.
+        executor: where to measure.
+        path: where the tiles are kept.
+        on_progress: called with (done, total).
+    """
+    errors = TileErrors(pairs, facts, tile_side(facts))
+    ranges = [table.merged(), *(table.merged([name]) for name in _pilots(table))]
+    key = sha256(
+        json.dumps([table.model_hash, *hashes, repr(scheme)]).encode()
+        + b"".join(each.minimum.tobytes() + each.maximum.tobytes() for each in ranges)
+    ).hexdigest()
+    kept = path.with_name(f"{path.stem}-{key[:16]}{path.suffix}")
+    if errors.affordable == 0:
+        return None
+    if kept.exists():
+        return load_screen(kept, pairs, facts)
+    models = [(number, quantize(model, each, scheme)) for number, each in enumerate(ranges)]
+    measured: dict[int, list[NDArray[np.float64]]] = {}
+    for number, found in completed(_tile_errors, errors, models, executor):
+        measured[number] = found
+        on_progress(len(measured), len(models))
+    if not measured[0]:
+        return None
+    pilots = [measured[number] for number in range(1, len(models)) if measured[number]]
+    screen = draw_screen(errors, measured[0], pilots)
+    screen.save(kept)
+    return screen
+
+
+def _tile_errors(errors: TileErrors, model: bytes) -> list[NDArray[np.float64]]:
+    """Measure a pilot; nothing if TFLite cannot run it. Runs in a worker."""
+    try:
+        return errors(model)
+    except ModelError:
+        return []
+
+
+def _pilots(table: RangeTable) -> list[str]:
+    """Return candidates from narrow to wide ranges, evenly spread."""
+    widths = table.maximum - table.minimum
+    relative = (widths / np.maximum(widths.max(axis=0), np.finfo(np.float32).tiny)).mean(axis=1)
+    order = np.argsort(relative, kind="stable")
+    places = np.linspace(0, len(order) - 1, _PILOTS).round().astype(int)
+    return [table.images[order[place]] for place in dict.fromkeys(places.tolist())]
