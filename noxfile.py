@@ -53,3 +53,10 @@ def coverage(session: nox.Session) -> None:
     """Measure branch coverage of the test suite."""
     _install(session, "tests")
     session.run("pytest", "--cov", "--cov-report=term-missing:skip-covered", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Time the search against the public converter; arguments after ``--`` go to the benchmark."""
+    _install(session, "bench")
+    session.run("python", "benchmarks/search_vs_converter.py", *session.posargs)
