@@ -213,6 +213,27 @@ class Graph:
         flat.signatureDefs = None  # they name the outputs that it had
         return _pack(flat)
 
+    def rewired(self, places: Mapping[int, int], *, without: Collection[int]) -> bytes:
+        """Return the model without some operators, whose neighbours are joined.
+
+        Args:
+            places: tensor number to the number of the tensor that every operator left reads or
+                makes in its place. Both must be alike in type, shape and quantization.
+            without: places of operators in the order of execution.
+        """
+        flat = copy(self._flat)
+        main = copy(flat.subgraphs[0])
+        flat.subgraphs = [main, *flat.subgraphs[1:]]
+        operators = []
+        for operator, old in zip(self.operators, main.operators, strict=True):
+            if operator.index not in without:
+                new = copy(old)
+                new.inputs = [places.get(index, index) for index in operator.inputs]
+                new.outputs = [places.get(index, index) for index in operator.outputs]
+                operators.append(new)
+        main.operators = operators
+        return _pack(flat)
+
     def _tensor(self, index: int, flat: Any, name: str) -> Tensor:
         quantization = flat.quantization
         scale = getattr(quantization, "scale", None)
