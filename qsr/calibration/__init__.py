@@ -9,22 +9,44 @@ This room stands alone: it needs neither TensorFlow nor Keras until a float mode
     study = cal.search(model, table, score, strategy=cal.Linear(), journal=path, executor=pool)
 """
 
+from qsr.calibration.bootstrap import Interval
 from qsr.calibration.collect import collect
+from qsr.calibration.litert_json import read_litert_json, write_litert_json
+from qsr.calibration.proposal import Proposal
 from qsr.calibration.quantize import quantize
+from qsr.calibration.race import Race
 from qsr.calibration.ranges import Ranges, RangeTable
 from qsr.calibration.scheme import Scheme
 from qsr.calibration.search import search
+from qsr.calibration.strategies.all_images import AllImages
+from qsr.calibration.strategies.base import Strategy
+from qsr.calibration.strategies.coverage import Coverage
+from qsr.calibration.strategies.greedy import Greedy
 from qsr.calibration.strategies.linear import Linear
-from qsr.calibration.study import Study, Trial
+from qsr.calibration.strategies.random_subsets import RandomSubsets
+from qsr.calibration.strategies.range_statistics import RangeStatistics
+from qsr.calibration.study import Confirmation, Study, Trial
 
 __all__ = [
+    "AllImages",
+    "Confirmation",
+    "Coverage",
+    "Greedy",
+    "Interval",
     "Linear",
+    "Proposal",
+    "Race",
+    "RandomSubsets",
+    "RangeStatistics",
     "RangeTable",
     "Ranges",
     "Scheme",
+    "Strategy",
     "Study",
     "Trial",
     "collect",
     "quantize",
+    "read_litert_json",
     "search",
+    "write_litert_json",
 ]

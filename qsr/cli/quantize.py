@@ -34,6 +34,22 @@ def quantize(
             "-o", "--out", help="The integer .tflite model; by default model_uint8.tflite or alike."
         ),
     ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ranges measured before, instead of images: a calibration result (JSON) of "
+            "--save-ranges or of LiteRT's quantizer.",
+            show_default=False,
+        ),
+    ] = None,
+    save_ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the ranges of the integer model as a calibration result (JSON), which "
+            "LiteRT's quantizer takes too.",
+            show_default=False,
+        ),
+    ] = None,
     scheme: SchemeName = "uint8",
     pin_io: PinIo = True,
     reader: ReaderName = "exact",
@@ -43,7 +59,7 @@ def quantize(
     skip_bad_images: SkipBadImages = False,
     json: Json = False,
 ) -> None:
-    """Quantize a model with representative images chosen by hand.
+    """Quantize a model with representative images chosen by hand, or with ranges measured before.
 
     qsr quantize xcat --repdata photo1.jpg photo2.jpg -o model_uint8.tflite
     """
@@ -54,6 +70,8 @@ def quantize(
             model,
             [*(repdata or []), *(more_repdata or [])],
             out,
+            ranges=ranges,
+            save_ranges=save_ranges,
             scheme=scheme,
             pin_io=pin_io,
             reader=reader,
@@ -65,10 +83,13 @@ def quantize(
     if json:
         print_json(report)
         return
+    made_from = report.ranges or f"{len(report.images)} representative images"
     typer.echo(
         f"{report.integer_model}: {report.integer_bytes:,} bytes (float: {report.float_bytes:,}), "
-        f"{report.scheme}, from {len(report.images)} representative images"
+        f"{report.scheme}, from {made_from}"
     )
+    if report.saved_ranges is not None:
+        typer.echo(f"{report.saved_ranges}: its ranges")
     print_next(
         "next, see what it loses",
         *("qsr", "evaluate", report.model, report.integer_model, "--data", "DIR"),

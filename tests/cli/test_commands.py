@@ -111,6 +111,21 @@ class TestOthers:
         words = [photos / "validation" if word == "DIR" else word for word in shlex.split(evaluate)]
         assert qsr(*words[1:]).code == 0
 
+    def test_quantize_with_ranges(self, qsr, network, photos, tmp_path):
+        """Ranges are saved where they were asked for, and stand for the images afterwards."""
+        coffee, saved = photos / "candidates/coffee.png", tmp_path / "ranges.json"
+        first, again = tmp_path / "first.tflite", tmp_path / "again.tflite"
+        said = qsr("quantize", network, coffee, "-o", first, "--save-ranges", saved)
+        assert f"{saved}: its ranges" in said.out
+        said = qsr("quantize", network, "--ranges", saved, "-o", again)
+        assert f"uint8, from {saved}" in said.out
+        assert again.read_bytes() == first.read_bytes()
+        said = qsr("quantize", network, coffee, "--ranges", saved)
+        assert (said.code, said.failure) == (
+            2,
+            "qsr: give representative images or --ranges, not both",
+        )
+
     def test_evaluate(self, qsr, network, searched, photos):
         """The table and the JSON hold the same numbers, drops too."""
         words = ("evaluate", network, searched / "model_uint8.tflite", "bicubic", "--data")

@@ -1,5 +1,6 @@
 """One integer model from images chosen by hand, without the command line."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 from PIL import Image
 
 from qsr import calibration as cal
-from qsr.errors import ImageError, ModelError, UsageError
+from qsr.calibration.quantize import picture_ranges
+from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.images import downscale_bicubic
 from qsr.jobs.quantize import quantize_model
+from qsr.tflite.graph import Graph
 
 
 @pytest.fixture
@@ -98,6 +101,108 @@ class TestModel:
         assert len(report.images) == 7
 
 
+class TestRanges:
+    """Ranges measured before, as a calibration result, in place of images."""
+
+    @pytest.mark.parametrize("pin_io", [True, False])
+    @pytest.mark.parametrize("reader", ["exact", "converter"])
+    def test_saved(self, *, network, candidates, tmp_path, reader, pin_io):
+        """The ranges that a model saved give the same model again, byte by byte."""
+        first, again = tmp_path / "first.tflite", tmp_path / "again.tflite"
+        saved = tmp_path / "ranges.json"
+        chosen = [candidates["rocket"], candidates["coffee"]]
+        made = quantize_model(
+            str(network), chosen, first, save_ranges=saved, reader=reader, pin_io=pin_io
+        )
+        assert (made.ranges, made.saved_ranges) == (None, str(saved))
+        report = quantize_model(str(network), out=again, ranges=saved, pin_io=pin_io)
+        assert (report.ranges, report.saved_ranges) == (str(saved), None)
+        assert (report.images, report.skipped) == ((), ())
+        assert again.read_bytes() == first.read_bytes()
+
+    def test_what_is_saved(self, network, candidates, trained_xcat, lr_and_hr, tmp_path):
+        """What is saved is what the model is made with: merged ranges, known ends put in."""
+        chosen = [candidates["rocket"], candidates["coffee"]]
+        table = cal.collect(trained_xcat, {path.stem: lr_and_hr(path)[0] for path in chosen})
+        merged = table.merged()
+        for pin_io, expected in (
+            (True, merged.with_known(picture_ranges(Graph(trained_xcat)))),
+            (False, merged),
+        ):
+            saved = tmp_path / "ranges.json"
+            out = tmp_path / "integer.tflite"
+            quantize_model(str(network), chosen, out, save_ranges=saved, pin_io=pin_io)
+            found = cal.read_litert_json(saved)
+            assert found.tensors == expected.tensors
+            assert found.minimum.tobytes() == expected.minimum.tobytes()
+            assert found.maximum.tobytes() == expected.maximum.tobytes()
+        assert json.loads(saved.read_text())["metadata"]["images"] == ["rocket", "coffee"]
+
+    def test_saved_again(self, network, candidates, tmp_path):
+        """Ranges that were read can be saved with the ends pinned."""
+        raw, pinned, again = (tmp_path / f"{name}.json" for name in ("raw", "pinned", "again"))
+        out = tmp_path / "integer.tflite"
+        images = [candidates["rocket"]]
+        quantize_model(str(network), images, out, save_ranges=pinned)
+        quantize_model(str(network), images, out, save_ranges=raw, pin_io=False)
+        quantize_model(str(network), out=out, ranges=raw, save_ranges=again)
+        spans = [json.loads(path.read_text())["model_qsvs"] for path in (raw, pinned, again)]
+        assert spans[0] != spans[1] == spans[2]
+
+    def test_another_model(self, nearest_neighbour, network, candidates, tmp_path):
+        """Ranges of another model are refused, and no model is made."""
+        saved = tmp_path / "ranges.json"
+        quantize_model(
+            str(network), [candidates["rocket"]], tmp_path / "integer.tflite", save_ranges=saved
+        )
+        out = tmp_path / "other.tflite"
+        with pytest.raises(StudyError, match=r"ranges\.json: calibration result of another model"):
+            quantize_model(str(nearest_neighbour), out=out, ranges=saved)
+        assert not out.exists()
+
+    def test_too_few(self, network, candidates, tmp_path):
+        """A tensor without a range is named."""
+        saved, out = tmp_path / "ranges.json", tmp_path / "integer.tflite"
+        quantize_model(str(network), [candidates["rocket"]], out, save_ranges=saved)
+        out.unlink()
+        content = json.loads(saved.read_text())
+        name = next(name for name in content["model_qsvs"] if "block1_x" in name)
+        del content["model_qsvs"][name]
+        saved.write_text(json.dumps(content))
+        with pytest.raises(ModelError, match=r"no range for 1 tensors, such as .*block1_x"):
+            quantize_model(str(network), out=out, ranges=saved)
+        assert not out.exists()
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            ({"ranges": "ranges.json"}, "not both"),
+            ({"repdata": (), "ranges": "ranges.json", "reader": "converter"}, "--reader"),
+            ({"repdata": (), "ranges": "ranges.json", "images_are_lr": True}, "--lr"),
+            ({"repdata": (), "ranges": "ranges.json", "skip_bad_images": True}, "--skip-bad"),
+            (
+                {"repdata": (), "ranges": "ranges.json", "save_ranges": "./ranges.json"},
+                "is what --ranges reads",
+            ),
+            ({"save_ranges": "ranges.png"}, "ends in .json"),
+            ({"save_ranges": "folder.json"}, "a folder"),
+            ({"save_ranges": "missing/ranges.json"}, "no folder .*; make it first, or give an"),
+        ],
+    )
+    def test_options(self, *, network, candidates, tmp_path, monkeypatch, options, named):
+        """Options that do not fit together are named before the model is even loaded."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "folder.json").mkdir()
+        (tmp_path / "ranges.json").write_text("{}")
+        monkeypatch.setattr("qsr.jobs.quantize.load_float", None)
+        given = {
+            name: Path(value) if isinstance(value, str) and "ranges" in name else value
+            for name, value in options.items()
+        }
+        with pytest.raises(UsageError, match=named):
+            quantize_model(str(network), **{"repdata": [candidates["coffee"]], **given})
+
+
 class TestRefused:
     """Requests that cannot be met leave no file, and touch none."""
 
@@ -141,8 +246,8 @@ class TestRefused:
 
     def test_no_images(self, network, tmp_path):
         """At least one image is asked for."""
-        with pytest.raises(UsageError, match="at least one representative image"):
-            quantize_model(str(network), [], tmp_path / "integer.tflite")
+        with pytest.raises(UsageError, match=r"at least one representative image.*or measured"):
+            quantize_model(str(network), out=tmp_path / "integer.tflite")
 
     def test_twice(self, network, images, candidates, tmp_path):
         """An image that is given twice is named."""
