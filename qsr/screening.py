@@ -104,10 +104,7 @@ class TileScreen:
         except ModelError:
             return [np.nan] * (stop - start)  # ranges of a black image
         values = [0.0] * (stop - start)
-        tiles = [
-            (self._tiles(int(self.images[index]))[self.places[index]], index)
-            for index in range(start, stop)
-        ]
+        tiles = [(self._tile(index), index) for index in range(start, stop)]
         # Windows of one size follow each other: TFLite plans its memory anew for each new size.
         for tile, index in sorted(tiles, key=lambda found: _window_size(found[0])):
             lr, hr = self.pairs[int(self.images[index])]
@@ -115,9 +112,10 @@ class TileScreen:
             values[index - start] = -self.weights[index] * (error - self.references[index])
         return values
 
-    def _tiles(self, image: int) -> list[Tile]:
-        height, width = self.pairs.sizes[image]
-        return tiles_of(height, width, self.side, self.facts.receptive_radius or 0)
+    def _tile(self, index: int) -> Tile:
+        height, width = self.pairs.sizes[self.images[index]]
+        halo = self.facts.receptive_radius or 0
+        return tile_at(int(self.places[index]), height, width, side=self.side, halo=halo)
 
     def save(self, path: Path) -> None:
         """Write which tiles they are as ``.npz``, atomically."""
@@ -144,23 +142,28 @@ def tile_side(facts: ModelFacts) -> int:
     return max(_LEAST_TILE, 4 * (facts.receptive_radius or 0))
 
 
-def tiles_of(height: int, width: int, side: int, halo: int) -> list[Tile]:
-    """Cut an image into tiles.
+def tile_count(height: int, width: int, side: int) -> int:
+    """Return the number of tiles of an image: rows of tiles times columns of tiles."""
+    return -(-height // side) * -(-width // side)
+
+
+def tile_at(place: int, height: int, width: int, *, side: int, halo: int) -> Tile:
+    """Return one of the tiles that an image is cut into, row by row.
 
     Args:
+        place: number of the tile.
         height: of the LR image, in pixels.
         width: the same.
         side: of a tile; those at the bottom and at the right may be smaller.
         halo: LR pixels around its own that an output pixel depends on.
 
     Returns:
-        Tiles row by row; their windows are of one size, for TFLite's sake.
+        The tile. The windows of an image are of one size, for TFLite's sake.
     """
-    return [
-        Tile(rows, columns, window_rows, window_columns)
-        for rows, window_rows in _cuts(height, side, halo)
-        for columns, window_columns in _cuts(width, side, halo)
-    ]
+    row, column = divmod(place, -(-width // side))
+    rows, window_rows = _cut(row * side, height, side, halo)
+    columns, window_columns = _cut(column * side, width, side, halo)
+    return Tile(rows, columns, window_rows, window_columns)
 
 
 def tile_error(runner: Runner, lr: Image, hr: Image, tile: Tile) -> float:
@@ -221,7 +224,8 @@ class TileErrors:
         scale = self.facts.scale
         height, width = picture.shape[0] // scale, picture.shape[1] // scale
         errors = []
-        for tile in tiles_of(height, width, self.side, 0):
+        for place in range(tile_count(height, width, self.side)):
+            tile = tile_at(place, height, width, side=self.side, halo=0)
             rows = _shaved(tile.rows, scale, hr.shape[0])
             columns = _shaved(tile.columns, scale, hr.shape[1])
             part = hr[rows, columns]
@@ -273,14 +277,11 @@ def _normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values / total if total > 0 else np.full(values.size, 1 / values.size)
 
 
-def _cuts(length: int, side: int, halo: int) -> list[tuple[slice, slice]]:
-    """Cut a length into tiles, each with the window it needs."""
+def _cut(start: int, length: int, side: int, halo: int) -> tuple[slice, slice]:
+    """Return the tile that begins at ``start``, and the window that it needs."""
     window = min(length, side + 2 * halo)
-    cuts = []
-    for start in range(0, length, side):
-        first = min(max(start - halo, 0), length - window)
-        cuts.append((slice(start, min(start + side, length)), slice(first, first + window)))
-    return cuts
+    first = min(max(start - halo, 0), length - window)
+    return slice(start, min(start + side, length)), slice(first, first + window)
 
 
 def _window_size(tile: Tile) -> tuple[int, int]:

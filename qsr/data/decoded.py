@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class HeldPairs(Sequence[tuple[Image, Image]]):
     names: tuple[str, ...]
     images: tuple[tuple[Image, Image], ...]
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """Height and width of each LR image, in pixels."""
         return tuple((lr.shape[0], lr.shape[1]) for lr, _ in self.images)

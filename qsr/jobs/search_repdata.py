@@ -1,6 +1,5 @@
 """The main job: find the representative images that make the best integer model."""
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -47,6 +46,7 @@ from qsr.jobs.progress import Progress, silent
 from qsr.jobs.repdata_report import Racing, RepdataReport, model_score, singles_of
 from qsr.jobs.run_folder import RUNS, RunFolder
 from qsr.jobs.screen import screen_for
+from qsr.jobs.workers import checked_workers
 from qsr.metrics import RGB_SHAVE
 from qsr.tflite.files import write_model
 from qsr.tflite.graph import Graph
@@ -129,6 +129,8 @@ def search_repdata(
     started = perf_counter()
     if (candidates is None) != (validation is None):
         raise UsageError("give both --candidates and --validation, or neither")
+    if dask is not None and workers is not None:
+        raise UsageError("--workers counts processes on this machine; leave it out with --dask")
     if confirmation is not None and validation is None:
         raise UsageError("give --candidates and --validation with --confirmation")
     asked = _Asked(
@@ -140,7 +142,7 @@ def search_repdata(
         strategy=strategy_named(strategy) if isinstance(strategy, str) else strategy,
         objective=objective_named(objective),
         exact=exact,
-        workers=_checked_workers(workers, dask),
+        workers=checked_workers(workers),
         dask=dask,
         skip_bad_images=skip_bad_images,
         on_progress=on_progress,
@@ -208,9 +210,11 @@ class _Search:
             self._travelling(parts.confirmation),
         )
         with self._stage("score the float model"):
-            done: dict[str, int] = {}
-            fp32_choosing = self._fp32(content, choosing, facts, executor, done)
-            fp32_confirming = self._fp32(content, confirming, facts, executor, done)
+            total = len(choosing) + len(confirming)
+            fp32_choosing = self._fp32(content, choosing, facts, executor, (0, total))
+            fp32_confirming = self._fp32(
+                content, confirming, facts, executor, (len(choosing), total)
+            )
         io = asked.scheme.io
         integer_facts = replace(facts, input_dtype=io, output_dtype=io, quantized=True)
         race = None
@@ -339,16 +343,17 @@ class _Search:
         pairs: DecodedPairs | HeldPairs,
         facts: ModelFacts,
         executor: Executor | None,
-        done: dict[str, int],
+        progress: tuple[int, int],
     ) -> tuple[float, ...]:
-        """Return the float model's PSNR on each image, in dB."""
+        """Return the float model's PSNR on each image, in dB; so many of all are done before."""
+        done, total = progress
         bounds = np.linspace(0, len(pairs), min(_FP32_PARTS, len(pairs)) + 1).astype(int).tolist()
         parts = [(start, (start, stop)) for start, stop in pairwise(bounds)]
         scores: dict[int, list[float]] = {}
         for start, found in completed(_psnr_of_part, (content, pairs, facts), parts, executor):
             scores[start] = found
-            done["images"] = done.get("images", 0) + len(found)
-            self.asked.on_progress("score the float model", done["images"], done["images"])
+            done += len(found)
+            self.asked.on_progress("score the float model", done, total)
         return tuple(score for start in sorted(scores) for score in scores[start])
 
     def _pairs(self, path: Path, facts: ModelFacts, stage: str) -> tuple[Pair, ...]:
@@ -440,18 +445,6 @@ def _notes(asked: _Asked, facts: ModelFacts, race: Race | None) -> tuple[str, ..
             "every candidate was measured in full: screening on tiles would not be cheaper here"
         )
     return tuple(notes)
-
-
-def _checked_workers(workers: int | None, dask: str | None) -> int:
-    if workers is None:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))  # a container may have fewer than there are
-        return os.cpu_count() or 1
-    if dask is not None:
-        raise UsageError("--workers counts processes on this machine; leave it out with --dask")
-    if workers < 1:
-        raise UsageError(f"--workers must be at least 1, not {workers}")
-    return workers
 
 
 def _default_out(asked: _Asked) -> Path:
