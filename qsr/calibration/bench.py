@@ -14,11 +14,11 @@ from qsr.calibration.proposal import Proposal
 from qsr.calibration.provenance import model_hash
 from qsr.calibration.quantize import quantize
 from qsr.calibration.race import Race, Screen, Values
-from qsr.calibration.ranges import RangeTable
+from qsr.calibration.ranges import Ranges, RangeTable
 from qsr.calibration.scheme import Scheme
 from qsr.calibration.strategies.base import Batch
 from qsr.calibration.study import Trial
-from qsr.errors import UsageError
+from qsr.errors import ModelError, StudyError, UsageError
 
 Score = Callable[[bytes], Sequence[float]]
 """Gives an integer model one score per item, always in the same order; higher is better."""
@@ -31,6 +31,9 @@ SELECTION = "selection"
 
 CONFIRMATION = "confirmation"
 """Items that choose nothing."""
+
+NO_MODEL = ""
+"""In place of a hash: TFLite refuses to quantize with these ranges."""
 
 Shared = TypeVar("Shared")
 Argument = TypeVar("Argument")
@@ -46,6 +49,9 @@ class Bench:
         journal: keeps every measurement.
         executor: where to measure; None measures here.
         on_progress: called after each measurement.
+
+    Attributes:
+        refusal: why the first proposal that has no integer model has none; None if each has one.
     """
 
     def __init__(
@@ -58,15 +64,20 @@ class Bench:
         executor: Executor | None,
         on_progress: Progress | None,
     ) -> None:
+        self.refusal: ModelError | None = None
         self._content = content
         self._table = table
         self._scheme = scheme
         self._journal = journal
         self._executor = executor
         self._on_progress = on_progress
-        self._proposals = {digest: proposal for proposal, digest in journal.models.items()}
-        self._digests: dict[bytes, str] = {}
-        self._models: dict[str, bytes] = {}
+        self._hashes: dict[Proposal, str] = {}
+        self._of_ranges: dict[bytes, str] = {}
+        self._proposals: dict[str, Proposal] = {}
+        self._just_made = (NO_MODEL, b"")
+        for proposal, digest in journal.models.items():
+            self._of_ranges[_key(proposal.ranges(table))] = digest
+            self._proposals[digest] = proposal
 
     def trials(
         self, batch: Batch, score: Score, objective: Objective, race: Race | None = None
@@ -84,11 +95,14 @@ class Bench:
         """
         digests: Iterator[str] = self._distinct(batch.proposals)
         total = len(batch.proposals)
-        if race is not None and race.screen.rungs:
+        alone = total == 1 and batch.to_beat is None
+        if race is not None and race.screen.rungs and not alone:
             finalists = self._raced(digests, batch, race)
             digests, total = iter(finalists), len(finalists)
         self.score(score, SELECTION, digests, total)
-        return [self._trial(proposal, batch, objective, race) for proposal in batch.proposals]
+        values = self._values(batch, objective, race)
+        found = [(proposal, self._digest(proposal)) for proposal in batch.proposals]
+        return [Trial(proposal, *values[digest], digest) for proposal, digest in found]
 
     def score(self, score: Score, items: str, digests: Iterable[str], total: int) -> None:
         """Measure models in full.
@@ -108,18 +122,42 @@ class Bench:
         for digest, scores in self._completed(
             f"score ({items})", _scored, score, unscored(), total
         ):
-            if len(scores) == 0:
-                raise UsageError("score gave no number; it must give one per validation item")
+            self._check_count(items, len(scores))
             self._journal.add_scores(digest, items, 0, scores)
 
     def scores(self, trial: Trial, items: str) -> tuple[float, ...]:
-        """Return what was measured in full."""
-        return self._journal.scores[trial.model_hash, items]
+        """Return what was measured in full; empty if nothing was."""
+        return self._journal.scores.get((trial.model_hash, items), ())
 
     def integer(self, digest: str) -> bytes:
-        """Return the model of that hash: the one just made, which is then forgotten, or anew."""
-        kept = self._models.pop(digest, None)
-        return kept if kept is not None else self._quantized(self._proposals[digest])
+        """Return the model of that hash; no other but the last one made is kept in memory.
+
+        Raises:
+            StudyError: TFLite makes another model today than when the journal was written.
+        """
+        last, integer = self._just_made
+        if last != digest:
+            integer = self._quantized(self._proposals[digest].ranges(self._table))
+            if model_hash(integer) != digest:
+                raise StudyError(
+                    "TFLite makes another integer model here than where the journal was begun; "
+                    "give another folder, or go on on that machine"
+                )
+        return integer
+
+    def _check_count(self, items: str, count: int) -> None:
+        """Check that a model has as many scores as those before it."""
+        if count == 0:
+            raise UsageError("score gave no number; it must give one per validation item")
+        before = next(
+            (len(known) for (_, name), known in self._journal.scores.items() if name == items),
+            count,
+        )
+        if count != before:
+            raise UsageError(
+                f"score gave {count} numbers for a model and {before} for another; it must give "
+                "one per validation item"
+            )
 
     def _raced(self, digests: Iterator[str], batch: Batch, race: Race) -> list[str]:
         """Return the hashes of the models that a race leaves."""
@@ -148,7 +186,10 @@ class Bench:
 
         stage = f"screen on {items} of {screen.rungs[-1]} items"
         for digest, values in self._completed(stage, _screened, screen, unscreened(), total):
-            self._journal.add_scores(digest, name, items - len(values), values)
+            known = len(self._journal.scores.get((digest, name), ()))
+            if len(values) != items - known:
+                raise UsageError(f"the screen gave {len(values)} numbers for {items - known} items")
+            self._journal.add_scores(digest, name, known, values)
         return {
             digest: np.array(self._journal.scores[digest, name][:items], np.float64)
             for digest in asked
@@ -174,7 +215,7 @@ class Bench:
 
     def _distinct(self, proposals: Iterable[Proposal]) -> Iterator[str]:
         """Yield the hash of each different model that the proposals give."""
-        seen: set[str] = set()
+        seen = {NO_MODEL}
         for proposal in proposals:
             digest = self._digest(proposal)
             if digest not in seen:
@@ -183,47 +224,72 @@ class Bench:
 
     def _digest(self, proposal: Proposal) -> str:
         """Return the hash of the model that a proposal gives, quantizing it if need be."""
-        if proposal not in self._journal.models:
+        if proposal not in self._hashes:
             ranges = proposal.ranges(self._table)
-            key = ranges.minimum.tobytes() + ranges.maximum.tobytes()
-            if key not in self._digests:
-                integer = self._quantized(proposal)
-                self._digests[key] = digest = model_hash(integer)
-                self._models[digest] = integer
-                self._proposals.setdefault(digest, proposal)
-            self._journal.add_model(proposal, self._digests[key])
-        return self._journal.models[proposal]
+            key = _key(ranges)
+            if key not in self._of_ranges:
+                self._of_ranges[key] = self._made(proposal, ranges)
+            self._hashes[proposal] = self._of_ranges[key]
+        return self._hashes[proposal]
 
-    def _quantized(self, proposal: Proposal) -> bytes:
-        return quantize(self._content, proposal.ranges(self._table), self._scheme)
+    def _made(self, proposal: Proposal, ranges: Ranges) -> str:
+        """Make the model of a proposal and return its hash."""
+        try:
+            integer = self._quantized(ranges)
+        except ModelError as error:
+            self.refusal = self.refusal or error
+            return NO_MODEL
+        digest = model_hash(integer)
+        self._just_made = digest, integer
+        self._proposals.setdefault(digest, proposal)
+        self._journal.add_model(proposal, digest)
+        return digest
 
-    def _trial(
-        self, proposal: Proposal, batch: Batch, objective: Objective, race: Race | None
-    ) -> Trial:
-        """Return what is known of a proposal."""
-        digest = self._journal.models[proposal]
-        scores = self._journal.scores.get((digest, SELECTION), ())
-        if scores:
-            return Trial(proposal, objective_value(objective, scores), scores, digest)
-        return Trial(proposal, self._estimate(digest, batch, race), (), digest)
+    def _quantized(self, ranges: Ranges) -> bytes:
+        return quantize(self._content, ranges, self._scheme)
 
-    def _estimate(self, digest: str, batch: Batch, race: Race | None) -> float:
-        """Return the score that screening lets expect: by how much it differs from a known one."""
-        if race is None:
-            return nan
-        name = f"screen {race.screen.identity}"
-        rivals = [] if batch.to_beat is None else [batch.to_beat.proposal]
-        known = {
-            self._journal.models[proposal]: self._journal.scores[model, SELECTION]
-            for proposal in (*batch.proposals, *rivals)
-            if ((model := self._journal.models[proposal]), SELECTION) in self._journal.scores
+    def _values(
+        self, batch: Batch, objective: Objective, race: Race | None
+    ) -> dict[str, tuple[float, tuple[float, ...]]]:
+        """Return score and item scores of each of a batch's models, by hash."""
+        digests = list(self._distinct(batch.proposals))
+        values: dict[str, tuple[float, tuple[float, ...]]] = {NO_MODEL: (nan, ())}
+        estimates = {} if race is None else self._estimates(digests, batch, race.screen)
+        for digest in digests:
+            scores = self._journal.scores.get((digest, SELECTION), ())
+            score = objective_value(objective, scores) if scores else estimates.get(digest, nan)
+            values[digest] = score, scores
+        return values
+
+    def _estimates(self, digests: Iterable[str], batch: Batch, screen: Screen) -> dict[str, float]:
+        """Return the score that screening lets expect, by the difference from a measured model."""
+        rivals = [] if batch.to_beat is None else [batch.to_beat.model_hash]
+        known, name = self._journal.scores, f"screen {screen.identity}"
+        screened = {
+            digest: np.array(known[digest, name])
+            for digest in (*digests, *rivals)
+            if (digest, name) in known
         }
-        values = np.array(self._journal.scores.get((digest, name), ()), np.float64)
-        if not known or not values.size:
-            return nan
-        best = max(known, key=lambda model: np.mean(known[model]))
-        paired = self._journal.scores[best, name][: values.size]
-        return float(np.mean(known[best]) + values.mean() - np.mean(paired))
+        measured = {
+            digest: float(np.mean(known[digest, SELECTION]))
+            for digest, values in screened.items()
+            if (digest, SELECTION) in known
+            and np.isfinite([*known[digest, SELECTION], *values]).all()
+        }
+        if not measured:
+            return {}
+        best = max(measured, key=measured.__getitem__)
+        estimates = {}
+        for digest, values in screened.items():
+            shared = min(len(values), len(screened[best]))
+            gain = values[:shared].mean() - screened[best][:shared].mean()
+            estimates[digest] = measured[best] + float(gain)
+        return estimates
+
+
+def _key(ranges: Ranges) -> bytes:
+    """Return what tells ranges of the same tensors apart."""
+    return ranges.minimum.tobytes() + ranges.maximum.tobytes()
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -13,6 +14,8 @@ _BLOCK = 1_000
 @dataclass(frozen=True)
 class Interval:
     """A mean and its confidence interval, in the units of what was averaged.
+
+    One item says nothing of the others: its interval has no ends, -inf to inf.
 
     Attributes:
         mean: the mean itself.
@@ -54,6 +57,8 @@ def paired_bootstrap(
     if len(a) != len(b) or not len(a):
         raise ValueError(f"paired scores are needed, not {len(a)} and {len(b)}")
     differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    if len(differences) == 1:
+        return Interval(float(differences[0]), -inf, inf, confidence, 1)
     draws = np.random.default_rng(seed)
     size = (_BLOCK, len(differences))
     means = np.concatenate(

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from io import FileIO
 from math import isfinite
 from pathlib import Path
@@ -21,7 +20,9 @@ _FORMAT = 2
 class Journal:
     """What is known of a study's models, kept in an append-only file of JSON lines.
 
-    The first line says whose study it is. Each measurement is flushed to disk before it counts, so
+    The first line says whose study it is. A line lists a proposal's images unless an earlier one
+    did: then it gives the number of that list, from 0, as hundreds of proposals may share a long
+    one. Each measurement is flushed to disk before it counts, so
     a killed run loses at most what was under way. A last line torn by a kill is cut off. The file
     is locked while open (see :func:`qsr.atomic.locked`).
 
@@ -42,6 +43,8 @@ class Journal:
         self.path = path
         self.models: dict[Proposal, str] = {}
         self.scores: dict[tuple[str, str], tuple[float, ...]] = {}
+        self._lists: list[tuple[str, ...]] = []
+        self._places: dict[tuple[str, ...], int] = {}
         self._file: FileIO | None = None
         self._opened = ExitStack()
         if path is None:
@@ -80,7 +83,14 @@ class Journal:
             StudyError: it cannot be written; what was written before stays.
         """
         self.models[proposal] = model_hash
-        self._append({"proposal": asdict(proposal), "model": model_hash}, flush=False)
+        place = self._places.get(proposal.images)
+        self._list(proposal.images)
+        shown = {
+            "images": proposal.images if place is None else place,
+            "statistic": proposal.statistic,
+            "factors": proposal.factors,
+        }
+        self._append({"proposal": shown, "model": model_hash}, flush=False)
 
     def add_scores(self, model_hash: str, items: str, start: int, scores: Sequence[float]) -> None:
         """Add the scores of a model on some items, and wait until they are on disk.
@@ -101,7 +111,15 @@ class Journal:
     def _keep(self, model_hash: str, items: str, start: int, scores: Sequence[float]) -> None:
         """Put scores behind those that are known."""
         known = self.scores.get((model_hash, items), ())
+        if not 0 <= start <= len(known):
+            raise ValueError(f"scores from item {start} on, but {len(known)} are known")
         self.scores[model_hash, items] = known[:start] + tuple(float(score) for score in scores)
+
+    def _list(self, images: tuple[str, ...]) -> None:
+        """Number a list of images, unless it has a number."""
+        if images not in self._places:
+            self._places[images] = len(self._lists)
+            self._lists.append(images)
 
     def _append(self, line: Mapping[str, Any], *, flush: bool = True) -> None:
         if self._file is None:
@@ -129,19 +147,28 @@ class Journal:
         whole = content.rfind(b"\n") + 1
         try:
             found, *entries = (json.loads(line) for line in content[:whole].splitlines())
-            for entry in entries:
-                if "proposal" in entry:
-                    self.models[from_json(entry["proposal"])] = str(entry["model"])
-                else:
-                    scores = [float(score) for score in entry["scores"]]
-                    self._keep(str(entry["model"]), str(entry["items"]), entry["start"], scores)
-        except (ValueError, KeyError, TypeError) as error:
-            raise StudyError(
-                f"{path}: damaged journal ({error}); give another folder, or delete it to "
-                "start over"
-            ) from error
+        except ValueError as error:
+            raise _damaged(path, error) from error
         _compare(path, found, identity)
+        try:
+            for entry in entries:
+                self._take(entry)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise _damaged(path, error) from error
         file.truncate(whole)
+
+    def _take(self, entry: Any) -> None:
+        """Read one line but the first; damage raises whatever it leads to."""
+        if "proposal" not in entry:
+            scores = [float(score) for score in entry["scores"]]
+            self._keep(str(entry["model"]), str(entry["items"]), entry["start"], scores)
+            return
+        shown = entry["proposal"]
+        if isinstance(shown["images"], int):
+            shown["images"] = self._lists[shown["images"]]
+        proposal = from_json(shown)
+        self._list(proposal.images)
+        self.models[proposal] = str(entry["model"])
 
 
 def check_journal(path: Path, identity: Mapping[str, Any]) -> None:
@@ -167,9 +194,17 @@ def check_journal(path: Path, identity: Mapping[str, Any]) -> None:
         found = json.loads(first)
     except ValueError as error:
         raise StudyError(f"{path}: no journal of qsr; give another folder") from error
+    wanted = {"format": _FORMAT, **json.loads(json.dumps(identity))}
     if isinstance(found, dict):
-        found = {key: found.get(key) for key in identity}
-    _compare(path, found, json.loads(json.dumps(identity)))
+        found = {key: found.get(key) for key in wanted}
+    _compare(path, found, wanted)
+
+
+def _damaged(path: Path, error: Exception) -> StudyError:
+    """Return the error of a journal that cannot be read."""
+    return StudyError(
+        f"{path}: damaged journal ({error}); give another folder, or delete it to start over"
+    )
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """What a search may try: ranges, said by what they are made from."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ EXTREMES = "extremes"
 """Minimum and maximum over the images: what calibration on these images together gives."""
 
 _PERCENTILE = "percentile "
+_HIGHEST = 100
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,28 @@ class Proposal:
         Args:
             table: has a row for each of the images.
 
+        Returns:
+            Ranges of all the table's tensors. Where a low percentile or a factor puts the maximum
+            below the minimum, both are the minimum.
+
         Raises:
-            UsageError: no image, one that is not in the table, or an unknown statistic.
+            UsageError: no image, one or a tensor that is not in the table, or an unknown statistic.
         """
         if self.statistic == EXTREMES:
             merged = table.merged(self.images)
+            if not self.factors:
+                return merged
+            minimum, maximum = merged.minimum, merged.maximum
         else:
             rows, reduce = table.subset(self.images), _reduction(self.statistic)
-            merged = Ranges(
-                table.tensors, -reduce(-rows.minimum).astype(np.float32), reduce(rows.maximum)
-            )
-        if not self.factors:
-            return merged
-        place = {name: index for index, name in enumerate(merged.tensors)}
-        minimum, maximum = merged.minimum.copy(), merged.maximum.copy()
+            minimum, maximum = -reduce(-rows.minimum), reduce(rows.maximum)
+        place = {name: index for index, name in enumerate(table.tensors)}
         for tensor, lower, upper in self.factors:
+            if tensor not in place:
+                raise UsageError(f"no ranges of a tensor named {tensor!r}")
             minimum[place[tensor]] *= np.float32(lower)
             maximum[place[tensor]] *= np.float32(upper)
-        return Ranges(merged.tensors, minimum, np.maximum(minimum, maximum))
+        return Ranges(table.tensors, minimum, np.maximum(minimum, maximum))
 
 
 def percentile(q: float) -> str:
@@ -83,8 +89,13 @@ def from_json(entry: dict[str, Any]) -> Proposal:
 def _reduction(statistic: str) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Return what turns the maxima of all images, ``(images, tensors)``, into one per tensor."""
     if statistic == "mean":
-        return lambda maxima: maxima.mean(axis=0)
+        return lambda maxima: maxima.mean(axis=0, dtype=np.float64).astype(np.float32)
     if statistic.startswith(_PERCENTILE):
-        q = float(statistic.removeprefix(_PERCENTILE))
-        return lambda maxima: np.percentile(maxima, q, axis=0).astype(np.float32)
-    raise UsageError(f"no statistic named {statistic!r}; give extremes, mean or percentile Q")
+        with suppress(ValueError):
+            q = float(statistic.removeprefix(_PERCENTILE))
+            if 0 <= q <= _HIGHEST:
+                return lambda maxima: np.percentile(maxima, q, axis=0).astype(np.float32)
+    raise UsageError(
+        f"no statistic named {statistic!r}; give extremes, mean, or percentile Q with Q from 0 to "
+        f"{_HIGHEST}"
+    )

@@ -74,9 +74,9 @@ class Race:
         """
         left = list(contenders)
         for items in self.screen.rungs:
-            if len(left) <= 1 and rival is None:
+            if not left or left == [rival] or (len(left) == 1 and rival is None):
                 break
-            field = list(dict.fromkeys([*left, *([rival] if rival is not None else [])]))
+            field = list(dict.fromkeys([*([rival] if rival is not None else []), *left]))
             values = measured(field, items)
             running = [model for model in field if np.isfinite(values[model]).all()]
             if not running:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -192,7 +193,7 @@ class RangeTable:
             raise StudyError(f"{path}: cannot be written: {error}") from error
 
     def _rows(self, images: Iterable[str]) -> list[int]:
-        place = {name: row for row, name in enumerate(self.images)}
+        place = _places(self.images)
         try:
             rows = [place[name] for name in images]
         except KeyError as error:
@@ -200,6 +201,12 @@ class RangeTable:
         if not rows:
             raise UsageError("a representative data set needs at least one image")
         return rows
+
+
+@lru_cache(maxsize=8)
+def _places(names: tuple[str, ...]) -> dict[str, int]:
+    """Return the place of each name; a search asks for it thousands of times."""
+    return {name: place for place, name in enumerate(names)}
 
 
 def load_table(path: Path) -> RangeTable:

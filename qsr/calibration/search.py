@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict
+from math import nan
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from qsr.calibration.bench import CONFIRMATION, SELECTION, Bench, Progress, Score
+from qsr.calibration.bench import CONFIRMATION, NO_MODEL, SELECTION, Bench, Progress, Score
 from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.journal import Journal
 from qsr.calibration.objective import Objective, objective_named
@@ -87,6 +88,8 @@ def search(
         validation=validation or {},
     )
     identity["candidates"] = dict(zip(table.images, table.image_hashes, strict=True))
+    asking = (strategy or Linear()).propose(table)
+    batch = next(asking, None)  # a strategy's complaints come before anything is measured
     with Journal(None if journal is None else Path(journal), identity) as kept:
         resumed = sum(items == SELECTION for _, items in kept.scores)
         bench = Bench(
@@ -99,8 +102,6 @@ def search(
         )
         reference = Batch([together(table.images if baseline is None else baseline)])
         trials = bench.trials(reference, score, objective)
-        asking = (strategy or Linear()).propose(table)
-        batch = next(asking, None)
         while batch is not None:
             found = bench.trials(batch, score, objective, race)
             trials += found
@@ -110,6 +111,8 @@ def search(
                 break
         best = best_of(trials)
         if best is None:
+            if bench.refusal is not None:
+                raise bench.refusal
             raise ModelError(
                 f"{source}: none of {len(trials)} trials gives an integer model that can be run; "
                 "give other candidates"
@@ -119,7 +122,7 @@ def search(
             best=best,
             baseline=trials[0],
             model=bench.integer(best.model_hash),
-            distinct_models=len({trial.model_hash for trial in trials}),
+            distinct_models=len({trial.model_hash for trial in trials} - {NO_MODEL}),
             resumed=resumed,
             confirmation=None if confirm is None else _confirmed(bench, confirm, best, trials[0]),
         )
@@ -127,10 +130,11 @@ def search(
 
 def _confirmed(bench: Bench, confirm: Score, best: Trial, baseline: Trial) -> Confirmation:
     """Measure winner and baseline on the confirmation items."""
-    models = list(dict.fromkeys([best.model_hash, baseline.model_hash]))
+    models = dict.fromkeys([best.model_hash, baseline.model_hash])
+    models.pop(NO_MODEL, None)
     bench.score(confirm, CONFIRMATION, models, len(models))
     winner = bench.scores(best, CONFIRMATION)
-    usual = bench.scores(baseline, CONFIRMATION)
+    usual = bench.scores(baseline, CONFIRMATION) or (nan,) * len(winner)
     return Confirmation(winner, usual, paired_bootstrap(winner, usual))
 
 

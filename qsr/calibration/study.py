@@ -14,10 +14,11 @@ class Trial:
 
     Attributes:
         proposal: what the ranges were made from.
-        score: value of the objective; higher is better. NaN if the model could not be run, and an
-            estimate if the trial was dropped.
+        score: value of the objective; higher is better. NaN if there is no integer model with these
+            ranges or it could not be run, and an estimate if the trial was dropped.
         item_scores: score of each selection item, in the caller's units; empty if dropped.
-        model_hash: SHA-256 of the integer model. Trials of one hash are one model.
+        model_hash: SHA-256 of the integer model; empty if TFLite refuses to make it. Trials of one
+            hash are one model.
     """
 
     proposal: Proposal
@@ -32,7 +33,7 @@ class Trial:
 
     @property
     def dropped(self) -> bool:
-        """Whether a race dropped it before it was measured on every item."""
+        """Whether it was not measured on every item: a race dropped it, or there is no model."""
         return not self.item_scores
 
 

@@ -52,8 +52,13 @@ def main() -> None:
 def summary(study: cal.Study) -> dict[str, object]:
     """Return all of a study but how much of it was resumed, as JSON holds it."""
     return {
-        "trials": [[*trial.images, trial.score, trial.model_hash] for trial in study.trials],
+        "trials": [
+            [[*trial.images], trial.proposal.statistic, trial.score, trial.model_hash]
+            for trial in study.trials
+        ],
         "best": [*study.best.images],
+        "baseline": [*study.baseline.images],
+        "distinct_models": study.distinct_models,
         "model": hashlib.sha256(study.model).hexdigest(),
     }
 

@@ -9,6 +9,7 @@ from qsr.calibration.strategies.base import Asking, Batch
 from qsr.calibration.study import Trial, best_of
 from qsr.errors import UsageError
 
+_FARTHEST = 4.0
 _STATISTICS = (EXTREMES, "mean", *(percentile(q) for q in (99, 95, 90, 75, 50, 25, 10)))
 
 
@@ -19,7 +20,8 @@ class RangeStatistics:
     Tuning is a pattern search (Hooke and Jeeves, "'Direct Search' Solution of Numerical and
     Statistical Problems", 1961) over the ends of each tensor's range: each end alone is moved out
     and in by a factor; then the moves that helped are made together; when none helps, the factor
-    gets smaller.
+    gets smaller. No end gets beyond four times its first value, or below a quarter: that is two
+    bits, and so tuning ends whatever the scores.
 
     Attributes:
         steps: relative changes of a range's end, in turn; empty for no tuning.
@@ -48,8 +50,13 @@ def _improved(
     chosen: Trial, ends: Sequence[tuple[str, bool]], step: float
 ) -> Generator[Batch, Sequence[Trial], Trial | None]:
     """Try each end alone, then what helped together; return the best if it is better."""
-    moves = [(end, factor) for end in ends for factor in (1 + step, 1 / (1 + step))]
-    alone = yield Batch([_moved(chosen.proposal, end, factor) for end, factor in moves], chosen)
+    moves = {
+        (end, factor): moved
+        for end in ends
+        for factor in (1 + step, 1 / (1 + step))
+        if _near(moved := _moved(chosen.proposal, end, factor))
+    }
+    alone = yield Batch(list(moves.values()), chosen)
     helped: dict[tuple[str, bool], tuple[Trial, float]] = {}
     for (end, factor), trial in zip(moves, alone, strict=True):
         before = helped[end][0].score if end in helped else chosen.score
@@ -72,6 +79,15 @@ def _ends(table: RangeTable) -> list[tuple[str, bool]]:
         for upper, end in ((False, low), (True, high))
         if end != 0
     ]
+
+
+def _near(proposal: Proposal) -> bool:
+    """Whether no end was moved too far."""
+    return all(
+        1 / _FARTHEST <= factor <= _FARTHEST
+        for _, *factors in proposal.factors
+        for factor in factors
+    )
 
 
 def _moved(proposal: Proposal, end: tuple[str, bool], factor: float) -> Proposal:
