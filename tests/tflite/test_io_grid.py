@@ -268,3 +268,59 @@ def test_averaged(method, photographs):
     white = inspect_model(content).value_max
     for grid in end_grids(integer):
         assert (grid.scale, grid.zero_point) == (pytest.approx(white / 255), 0)
+
+
+def bilinear_skip(picture, features):
+    """A bilinear enlargement added, the sum framed, clipped and cropped."""
+    import tensorflow as tf
+
+    enlarged = tf.image.resize(picture, (192, 256))
+    framed = tf.pad(tf.nn.depth_to_space(features, 2) + enlarged, [[0, 0], [2, 2], [2, 2], [0, 0]])
+    return tf.minimum(framed, 1.0)[:, 2:-2, 2:-2, :]
+
+
+def nearest_skip(picture, features):
+    """A nearest-neighbour enlargement added, then a clip."""
+    import tensorflow as tf
+
+    enlarged = tf.image.resize(picture, (192, 256), method="nearest")
+    return tf.clip_by_value(tf.nn.depth_to_space(features, 2) + enlarged, 0.0, 1.0)
+
+
+def tiled_skip(picture, features):
+    """The picture repeated along the channels added, then depth-to-space."""
+    import tensorflow as tf
+
+    return tf.nn.depth_to_space(features + tf.tile(picture, [1, 1, 1, 4]), 2)
+
+
+@pytest.mark.parametrize(
+    ("end", "operators"),
+    [
+        (bilinear_skip, ["ADD", "MINIMUM", "PAD", "RESIZE_BILINEAR", "STRIDED_SLICE"]),
+        (nearest_skip, ["ADD", "MINIMUM", "RELU", "RESIZE_NEAREST_NEIGHBOR"]),
+        (tiled_skip, ["ADD", "DEPTH_TO_SPACE", "TILE"]),
+    ],
+)
+def test_integer_model(end, operators, photographs):
+    """In the integer model of a network of one size, all that is tied has the picture's grid."""
+    import tf_keras
+
+    picture = tf_keras.Input((96, 128, 3), batch_size=1)
+    features = tf_keras.layers.SeparableConv2D(12, 3, padding="same", activation="relu")(picture)
+    features = tf_keras.layers.Conv2D(12, 3, padding="same")(features)
+    model = tf_keras.Model(picture, end(picture, features))
+    random = np.random.default_rng(15)
+    model.set_weights([random.normal(0, 0.05, one.shape) for one in model.get_weights()])
+    content = convert_keras(model)
+    graph = Graph(content)
+    white = inspect_model(content).value_max
+    tied = ranges_tied_to_input(graph, white) | ranges_tied_to_output(graph, white)
+    assert kinds(graph, tied) == ["", *operators]
+    names = {graph.tensors[index].name for index in tied}
+    integer = cal.quantize(content, cal.collect(content, photographs).merged())
+    found = [tensor for tensor in Graph(integer).tensors if tensor.name in names]
+    assert len(found) == len(names)
+    for tensor in found:
+        assert tensor.scale == pytest.approx(white / 255), tensor.name
+        assert tensor.zero_point == (0 if tensor.dtype == "uint8" else -128), tensor.name
