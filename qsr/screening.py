@@ -30,7 +30,7 @@ from qsr.tflite.runtime import ModelFacts, Runner
 
 Image = NDArray[np.uint8]
 
-_FIRST_RUNG = 128
+_FIRST_RUNG = 64
 _LARGEST_SHARE = 0.5
 """Screening stops where it would cost this share of measuring every image whole."""
 
