@@ -21,7 +21,7 @@ RGB_CHANNELS = 3
 LARGEST_TILE = 1024
 """Larger pictures are run in overlapping tiles of at most this many LR pixels a side."""
 
-LARGEST_KEEPING_TILE = 512
+LARGEST_KEEPING_TILE = 384
 """The same for a runner whose inner tensors are kept, which takes many times the memory."""
 
 _PROBE_SIZE = 48

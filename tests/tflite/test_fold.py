@@ -1,5 +1,7 @@
 """Operators that copy bytes, against what the interpreter makes of every byte there is."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import skimage.data
@@ -39,6 +41,17 @@ def pictures():
     ]
 
 
+@pytest.fixture(scope="module")
+def merged(request, photographs):
+    """The ranges of a network by its name, measured once."""
+
+    @cache
+    def ranges(network):
+        return cal.collect(request.getfixturevalue(network), photographs).merged()
+
+    return ranges
+
+
 class TestEveryByte:
     """Single operators on all 256 bytes."""
 
@@ -48,7 +61,7 @@ class TestEveryByte:
         """What is named a copy gives back every byte, in both sets of kernels."""
         outcomes = set()
 
-        @settings(deadline=None)  # an interpreter takes its time on a busy machine
+        @settings(max_examples=40, deadline=None)  # an interpreter takes its time on a busy machine
         @given(before=grids, after=st.none() | grids, bound=st.sampled_from([-128, -50, 126, 127]))
         @example(before=BLACK_TO_WHITE, after=None, bound=127)
         @example(before=BLACK_TO_WHITE, after=None, bound=-128)
@@ -185,12 +198,10 @@ class TestNetworks:
     @pytest.mark.parametrize("fast", [True, False])
     @pytest.mark.parametrize("scheme", [*SCHEMES, "float32"])
     @pytest.mark.parametrize("network", ["xcat", "trained_xcat", "abpn"])
-    def test_clip_at_the_end(
-        self, *, network, scheme, fast, request, photographs, pictures, run_bare
-    ):
+    def test_clip_at_the_end(self, *, network, scheme, fast, request, merged, pictures, run_bare):
         """A clip to black and white is removed, and every output byte stays."""
         model = request.getfixturevalue(network)
-        ranges = cal.collect(model, photographs).merged()
+        ranges = merged(network)
         chosen = cal.Scheme(io="float32") if scheme == "float32" else scheme_named(scheme)
         integer = cal.quantize(model, ranges, chosen)
         folded = fold_copies(integer)
@@ -219,11 +230,10 @@ class TestNetworks:
         ],
     )
     def test_grids_that_the_clip_cuts(
-        self, *, lowest, highest, left, fast, trained_xcat, photographs, pictures, run_bare
+        self, *, lowest, highest, left, fast, trained_xcat, merged, pictures, run_bare
     ):
         """On a wider grid what cuts stays, and every output byte stays."""
-        model = trained_xcat
-        integer = cal.quantize(model, cal.collect(model, photographs).merged())
+        integer = cal.quantize(trained_xcat, merged("trained_xcat"))
         wider = with_clip_grid(integer, lowest, highest)
         folded = fold_copies(wider)
         kinds = [one.kind for one in Graph(folded).operators]
@@ -235,10 +245,10 @@ class TestNetworks:
             )
 
     @pytest.mark.parametrize("network", ["espcn", "fsrcnn"])
-    def test_without_a_clip(self, network, request, photographs):
+    def test_without_a_clip(self, network, request, merged):
         """A network without copies stays as it is."""
         model = request.getfixturevalue(network)
-        integer = cal.quantize(model, cal.collect(model, photographs).merged())
+        integer = cal.quantize(model, merged(network))
         assert fold_copies(integer) is integer
 
     def test_damaged(self):
