@@ -10,7 +10,7 @@ This room stands alone: it needs neither TensorFlow nor Keras until a float mode
 """
 
 from qsr.calibration.bootstrap import Interval
-from qsr.calibration.collect import collect
+from qsr.calibration.collect import ImageSource, collect
 from qsr.calibration.litert_json import read_litert_json, write_litert_json
 from qsr.calibration.proposal import Proposal
 from qsr.calibration.quantize import quantize
@@ -32,6 +32,7 @@ __all__ = [
     "Confirmation",
     "Coverage",
     "Greedy",
+    "ImageSource",
     "Interval",
     "Linear",
     "Proposal",
