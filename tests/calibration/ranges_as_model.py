@@ -4,6 +4,7 @@ So a test knows what each model is made from, and thousands of them take no time
 """
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 
@@ -93,3 +94,38 @@ def _trial(proposal, table, score):
     model = as_model(b"", ranges)
     value = score(model)
     return Trial(proposal, value, (value,), hashlib.sha256(model).hexdigest())
+
+
+class Noisy:
+    """A score of many items, and a screen of the first of them; both count what they measure.
+
+    A model's items are its merit, what makes the item hard for all models, and noise.
+
+    Attributes:
+        measured: how often each (model, item) was screened.
+        scored: models scored in full, in order.
+    """
+
+    identity = "noisy"
+
+    def __init__(self, merit, *, noise=0.05, rungs=(16, 32, 64), items=256):
+        self.merit, self.noise, self.rungs, self.items = merit, noise, rungs, items
+        self.measured = Counter()
+        self.scored = []
+
+    def values(self, model):
+        """Return the score of every item."""
+        hardness = np.random.default_rng(0).normal(30, 5, self.items)
+        seed = int.from_bytes(hashlib.sha256(model).digest()[:8])
+        noise = np.random.default_rng(seed).normal(0, self.noise, self.items)
+        return hardness + self.merit(model) + noise
+
+    def score(self, model):
+        """Score a model in full."""
+        self.scored.append(model)
+        return self.values(model).tolist()
+
+    def __call__(self, model, start, stop):
+        """Screen a model."""
+        self.measured.update((model, item) for item in range(start, stop))
+        return self.values(model)[start:stop].tolist()

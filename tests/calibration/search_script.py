@@ -34,6 +34,19 @@ class HashScore:
         return [float(value) for value in digest[:3]]
 
 
+class Screened:
+    """A score of sixty items that follow from a model's bytes, and the screen of the first."""
+
+    identity = "bytes"
+    rungs = (8, 16)
+
+    def __call__(self, model: bytes, start: int = 0, stop: int = 60) -> list[float]:
+        """Return the scores of those items."""
+        merit = hashlib.sha256(model).digest()[0] / 20
+        digests = (hashlib.sha256(model + bytes([item])).digest() for item in range(start, stop))
+        return [merit + digest[0] / 255 for digest in digests]
+
+
 def main() -> None:
     """Run the search: model, table, journal, folder of calls, seconds, workers."""
     model, table, journal, folder = (Path(argument) for argument in sys.argv[1:5])
