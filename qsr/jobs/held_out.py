@@ -50,21 +50,23 @@ def divide(
     hashes = _hashes(validation)
     shared = [index for index, digest in enumerate(hashes) if digest in candidates]
     if confirmation is None:
-        free = sorted(set(range(len(hashes))) - set(shared), key=hashes.__getitem__)
-        confirming = sorted(free[: min(len(hashes) // 2, len(free))])
-        choosing = [index for index in range(len(hashes)) if index not in set(confirming)]
+        different = set(hashes)  # copies of one image stay together
+        half = max(len(different) // 2, LEAST_CONFIRMING)
+        apart = set(sorted(different - set(candidates))[:half])
+        confirming = [index for index, digest in enumerate(hashes) if digest in apart]
+        choosing = [index for index, digest in enumerate(hashes) if digest not in apart]
         parts = validation.at(choosing), validation.at(confirming)
         digests = _at(hashes, choosing), _at(hashes, confirming)
         names = [validation.names[index] for index in shared]
     else:
-        taken = {*candidates, *hashes}
+        known = {*candidates, *hashes}
         others = _hashes(confirmation)
-        confirming = [index for index, digest in enumerate(others) if digest not in taken]
+        confirming = [index for index, digest in enumerate(others) if digest not in known]
         parts = validation, confirmation.at(confirming)
         digests = hashes, _at(others, confirming)
         names = [validation.names[index] for index in shared]
         names += [
-            name for name, digest in zip(confirmation.names, others, strict=True) if digest in taken
+            name for name, digest in zip(confirmation.names, others, strict=True) if digest in known
         ]
     _check_enough(parts, names)
     return HeldOut(parts[0], digests[0], parts[1], digests[1], tuple(names))
@@ -78,7 +80,7 @@ def _check_enough(parts: tuple[DecodedPairs, DecodedPairs], shared: Sequence[str
         f"{len(shared)} of them, such as {shared[0]}, are candidates or chosen on too, found by "
         "their pixels"
         if shared
-        else f"there are {len(selection) + len(confirmation)}"
+        else f"{len(selection)} would choose and {len(confirmation)} confirm"
     )
     raise UsageError(
         f"too few validation images ({found}): at least 1 must choose and {LEAST_CONFIRMING} "
