@@ -1,8 +1,9 @@
 """What the three searches took and found, as records, and the tables drawn from them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
+from typing import Any
 
 from converter_search import CandidateTimes, ConverterSearch
 from observed import PeakMemory
@@ -17,16 +18,16 @@ class Part:
         candidates: how many candidates it searched.
         seconds: from the start of its process to the end.
         foreign_share: share of the cores' time that others took; 0 on a quiet machine.
-        stages: seconds of each stage, of a search of qsr.
         memory: of its processes.
+        report: what the search printed as JSON, if it is one of qsr.
     """
 
     what: str
     candidates: int
     seconds: float
     foreign_share: float
-    stages: dict[str, float]
     memory: PeakMemory
+    report: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,8 @@ def markdown(comparison: Comparison) -> str:
         _regrets(comparison),
         _units(comparison),
         _parts(comparison),
-        *(_stages(part) for part in comparison.parts if part.stages),
+        _searches(comparison),
+        *(_stages(part) for part in comparison.parts if part.report),
     )
     return "\n\n".join(tables) + "\n"
 
@@ -296,8 +298,24 @@ def _parts(comparison: Comparison) -> str:
     return _table(heads, rows)
 
 
+def _searches(comparison: Comparison) -> str:
+    facts = ("distinct_models", "measured_models", "selection_images", "confirmation_images")
+    rows = [
+        (part.what, str(part.candidates), *(str(part.report[fact]) for fact in facts))
+        for part in comparison.parts
+        if part.report
+    ]
+    heads = (
+        *("search", "candidates", "distinct models", "measured on every selection image"),
+        *("selection images", "confirmation images"),
+    )
+    return _table(heads, rows)
+
+
 def _stages(part: Part) -> str:
-    rows = [(stage, f"{seconds:.1f}") for stage, seconds in part.stages.items()]
+    stages: Mapping[str, float] = part.report["stage_seconds"]
+    rows = [(stage, f"{seconds:.1f}") for stage, seconds in stages.items()]
+    rows.append(("outside of these", f"{part.seconds - sum(stages.values()):.1f}"))
     return _table((f"{part.what}, {part.candidates} candidates: stage", "s"), rows)
 
 

@@ -1,9 +1,9 @@
 """Candidate and validation images for a benchmark: crops of photographs, written once and kept.
 
 A crop is made the way the pairs of DIV2K are: HR of about the size of the photograph, LR by bicubic
-downscaling of the very HR that is stored. Candidates and validation images come from disjoint
-photographs: of every five, in the order of their names, three give candidates, two validation
-images.
+downscaling of the very HR that is stored. Candidates, validation images and confirmation images
+come from disjoint photographs: of every ten, in the order of their names, six give candidates,
+three validation images and one confirmation images.
 
 The first crop of a photograph is the whole of it, upright; the next seven are the whole of it in
 its other orientations: mirrored along either side, and turned by a right angle. Then come windows
@@ -43,8 +43,10 @@ _MOST_JPEG_BYTES = 1.0
 _MOST_PNG_BYTES = 3.1
 """Bytes per pixel that a file takes at most; photographs take half of it."""
 
-_FIVE = 5
-_CANDIDATES_OF_FIVE = 3
+ROLES = ("candidates", "validation", "confirmation")
+
+_ROLE_OF_TEN = (0, 0, 0, 1, 1, 0, 0, 0, 1, 2)
+"""Which of ``ROLES`` a photograph has, by the last digit of its number."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,13 @@ class CropSet:
         work: the folder.
         candidates: number of candidate images.
         validation: number of validation images.
+        confirmation: number of confirmation images.
     """
 
     work: Path
     candidates: int
     validation: int
+    confirmation: int
 
     @property
     def candidate_folder(self) -> CropFolder:
@@ -126,12 +130,21 @@ class CropSet:
         """Validation images."""
         return CropFolder(self.work / "validation", ".png")
 
+    @property
+    def confirmation_folder(self) -> CropFolder:
+        """Images that confirm what was chosen on the validation images."""
+        return CropFolder(self.work / "confirmation", ".png")
+
+    @property
+    def roles(self) -> dict[str, tuple[CropFolder, int]]:
+        """The folder and the number of each kind of images, in the order of ``ROLES``."""
+        folders = (self.candidate_folder, self.validation_folder, self.confirmation_folder)
+        numbers = (self.candidates, self.validation, self.confirmation)
+        return dict(zip(ROLES, zip(folders, numbers, strict=True), strict=True))
+
     def files(self) -> Iterator[Path]:
         """Name every file."""
-        for folder, crops in (
-            (self.candidate_folder, self.candidates),
-            (self.validation_folder, self.validation),
-        ):
+        for folder, crops in self.roles.values():
             for index in range(crops):
                 yield folder.hr(index)
                 yield folder.lr(index)
@@ -152,10 +165,8 @@ def plan_crops(photos: Mapping[str, tuple[int, int]], crops: int, *, seed: int) 
     return tuple(next(endless[index % len(endless)]) for index in range(crops))
 
 
-def split_photos(
-    photos: Mapping[str, tuple[int, int]],
-) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
-    """Divide photographs into those for candidates and those for validation images, three to two.
+def split_photos(photos: Mapping[str, tuple[int, int]]) -> tuple[dict[str, tuple[int, int]], ...]:
+    """Divide photographs into those for candidates, for validation and for confirmation.
 
     Args:
         photos: file name to width and height in pixels.
@@ -163,14 +174,14 @@ def split_photos(
     Raises:
         UsageError: there are too few of them.
     """
-    parts: tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]] = ({}, {})
+    parts: tuple[dict[str, tuple[int, int]], ...] = ({}, {}, {})
     for index, (name, size) in enumerate(photos.items()):
-        parts[index % _FIVE >= _CANDIDATES_OF_FIVE][name] = size
+        parts[_ROLE_OF_TEN[index % len(_ROLE_OF_TEN)]][name] = size
     if not all(parts):
         width, height = SMALLEST_PHOTO
         raise UsageError(
             f"{len(photos)} photographs of at least {width}x{height} pixels are too few; give a "
-            f"folder with {_CANDIDATES_OF_FIVE + 1} or more"
+            f"folder with {len(_ROLE_OF_TEN)} or more"
         )
     return parts
 
@@ -198,24 +209,23 @@ def prepare_crops(
         UsageError: too few large photographs, or too little room on the disk.
     """
     large = _large_photos(photos)
-    for_candidates, for_validation = split_photos(large)
-    candidates = plan_crops(for_candidates, wanted.candidates, seed=seed)
-    validation = plan_crops(for_validation, wanted.validation, seed=seed)
+    crops = {
+        role: plan_crops(share, number, seed=seed)
+        for (role, (_, number)), share in zip(
+            wanted.roles.items(), split_photos(large), strict=True
+        )
+    }
     manifest = {
         "seed": seed,
         "photos": {name: content_hash(photos / name) for name in large},
-        "candidates": [asdict(crop) for crop in candidates],
-        "validation": [asdict(crop) for crop in validation],
+        **{role: [asdict(crop) for crop in chosen] for role, chosen in crops.items()},
     }
     wanted.work.mkdir(parents=True, exist_ok=True)
     _check_manifest(wanted.work, manifest)
     jobs = [
         (folder, index, crop)
-        for folder, crops in (
-            (wanted.candidate_folder, candidates),
-            (wanted.validation_folder, validation),
-        )
-        for index, crop in enumerate(crops)
+        for role, (folder, _) in wanted.roles.items()
+        for index, crop in enumerate(crops[role])
         if not (folder.lr(index).exists() and folder.hr(index).exists())
     ]
     _check_room(wanted.work, jobs)
@@ -239,7 +249,7 @@ def prepared_crops(work: Path) -> CropSet:
     manifest = _read_manifest(work)
     if manifest is None:
         raise StudyError(f"{work}: no images of this benchmark there; run prepare first")
-    found = CropSet(work, len(manifest["candidates"]), len(manifest["validation"]))
+    found = CropSet(work, *(len(manifest[role]) for role in ROLES))
     missing = next((path for path in found.files() if not path.exists()), None)
     if missing is not None:
         raise StudyError(f"{missing}: missing; run the same prepare again, which completes them")
@@ -339,7 +349,7 @@ def _read_manifest(work: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise StudyError(f"{path}: not readable: {error}; remove it") from error
-    if not isinstance(manifest, dict):
+    if not isinstance(manifest, dict) or not manifest.keys() >= set(ROLES):
         raise StudyError(f"{path}: not written by this benchmark; give another --work")
     return manifest
 

@@ -1,13 +1,12 @@
-"""Runs a command and watches it: its time, stage by stage, and the memory of its processes."""
+"""Runs a command and watches it: its time and the memory of its processes."""
 
 import os
-import re
 import resource
 import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import IO, Any
@@ -18,7 +17,6 @@ from qsr.errors import QsrError
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _MIB = 2**20
-_PROGRESS = re.compile(r"(?P<stage>.+?)(?: \(.*\))?: \d+/\d+$")
 _LAST_LINES = 5
 
 
@@ -68,8 +66,6 @@ class Observed:
     Attributes:
         command: its words.
         seconds: from its start to its end.
-        stages: seconds of each stage that its progress lines name, in order of appearance; before
-            the first line is ``start``, after the last ``end``.
         foreign_share: share of the time of the cores in which others kept them busy: other
             processes, and other guests of the same machine. 0 on a quiet machine.
         memory: of its processes.
@@ -78,7 +74,6 @@ class Observed:
 
     command: tuple[str, ...]
     seconds: float
-    stages: dict[str, float]
     foreign_share: float
     memory: PeakMemory
     output: str
@@ -97,22 +92,17 @@ def observe(command: Sequence[str], log: Path) -> Observed:
     cores = sorted(os.sched_getaffinity(0))
     foreign_before = _foreign_seconds(cores)
     started = perf_counter()
-    stages = StageClock(started)
     output: list[str] = []
     try:
-        process = subprocess.Popen(  # noqa: S603 (the caller's own command)
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
-        )
+        with log.open("w", encoding="utf-8") as errors:
+            process = subprocess.Popen(  # noqa: S603 (the caller's own command)
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace"
+            )
     except OSError as error:
         raise QsrError(f"{command[0]}: cannot be started: {error.strerror}") from error
-    assert process.stdout is not None  # noqa: S101 (both are pipes)
-    assert process.stderr is not None  # noqa: S101
-    readers = [
-        threading.Thread(target=_follow, args=(process.stderr, log, stages)),
-        threading.Thread(target=_collect, args=(process.stdout, output)),
-    ]
-    for reader in readers:
-        reader.start()
+    assert process.stdout is not None  # noqa: S101 (it is a pipe)
+    reader = threading.Thread(target=_collect, args=(process.stdout, output))
+    reader.start()
     try:
         memory = _watch(process)
         finished = perf_counter()
@@ -120,8 +110,7 @@ def observe(command: Sequence[str], log: Path) -> Observed:
         if process.poll() is None:
             process.terminate()
             process.wait()
-        for reader in readers:
-            reader.join()
+        reader.join()
     if process.returncode != 0:
         last = " / ".join(log.read_text(encoding="utf-8").splitlines()[-_LAST_LINES:])
         raise QsrError(f"{' '.join(command[:3])} failed ({process.returncode}): {last}; see {log}")
@@ -130,50 +119,10 @@ def observe(command: Sequence[str], log: Path) -> Observed:
     return Observed(
         tuple(command),
         seconds,
-        stages.finished(finished),
         max(0.0, foreign / (seconds * len(cores))),
         memory,
         "".join(output),
     )
-
-
-@dataclass
-class StageClock:
-    """Tells from progress lines such as ``measure ranges: 3/40`` how long each stage takes.
-
-    The time between two lines is of the stage that the second one names.
-
-    Attributes:
-        last: when the last line came, or the command was started, in seconds of any clock.
-        seconds: of each stage so far.
-    """
-
-    last: float
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def line(self, text: str, now: float) -> None:
-        """Take a line that was printed now; one that tells no progress is passed over."""
-        found = _PROGRESS.match(text.strip())
-        if found is not None:
-            self._add(found["stage"] if self.seconds else "start", now)
-
-    def finished(self, now: float) -> dict[str, float]:
-        """Return the seconds of each stage, the command having ended now; none without progress."""
-        if self.seconds:
-            self._add("end", now)
-        return self.seconds
-
-    def _add(self, stage: str, now: float) -> None:
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
-        self.last = now
-
-
-def _follow(lines: IO[str], log: Path, stages: StageClock) -> None:
-    """Write lines to a file as they come, and time the stages."""
-    with lines, log.open("w", encoding="utf-8") as file:
-        for line in lines:
-            stages.line(line, perf_counter())
-            file.write(line)
 
 
 def _collect(text: IO[str], output: list[str]) -> None:

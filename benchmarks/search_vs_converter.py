@@ -5,12 +5,13 @@
 (b) ``qsr search-repdata --exact``;
 (c) ``qsr search-repdata``.
 
-All are given the same candidates and validation images, and the same cores. (c) is run in full. (a)
-is extrapolated from a few full candidates: what it does once, and the mean candidate for each of
-them. (b) is extrapolated along the line through two runs, over a few candidates and over more. The
-pieces alternate in time; the time of each is shown, and how much of the cores others took. Every
-search of qsr starts in a new folder, as a command that a user types; the memory of its processes is
-looked at five times a second.
+All are given the same candidates, validation images and cores, and choose on all validation images;
+qsr gets a few images more, on which it confirms its choice. (c) is run in full. (a) is extrapolated
+from a few full candidates: what it does once, and the mean candidate for each of them. (b) is
+extrapolated along the line through two runs, over a few candidates and over more. The pieces
+alternate in time; the time of each is shown, and how much of the cores others took. Every search of
+qsr starts in a new folder, as a command that a user types; the memory of its processes is looked at
+five times a second.
 
 Regret is what racing loses: (b) and (c) search over the same candidates, and the two integer models
 that they choose are scored anew on all validation images by TensorFlow's interpreter. qsr gives
@@ -33,7 +34,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -112,7 +113,7 @@ class Bench:
     def convert(self, first: int, stop: int) -> ConverterSearch:
         """Search with the public API over candidates ``first`` to ``stop - 1``."""
         folder = self.crops.validation_folder
-        observed, _ = self._observe(
+        observed = self._observe(
             CONVERTER,
             stop - first,
             *(sys.executable, Path(__file__).with_name("converter_search.py")),
@@ -120,21 +121,25 @@ class Bench:
             *("--lr", folder.lr(0).parent, "--hr", folder.hr(0).parent, "--candidates"),
             *(self.crops.candidate_folder.lr(index) for index in range(first, stop)),
         )
+        self._keep(CONVERTER, stop - first, observed, {})
         return ConverterSearch.from_plain(json.loads(observed.output))
 
     def search(self, candidates: int, *, exact: bool) -> Found:
         """Search with qsr over the first candidates."""
         out = self.folder / f"{len(self.parts):02d}-{'exact' if exact else 'racing'}-{candidates}"
-        observed, part = self._observe(
-            EXACT if exact else RACING,
+        what = EXACT if exact else RACING
+        observed = self._observe(
+            what,
             candidates,
             *(self.qsr, "search-repdata", "xcat"),
             *("--candidates", self._first(candidates)),
             *("--validation", self.crops.validation_folder.path),
+            *("--confirmation", self.crops.confirmation_folder.path),
             *("--out", out, "--json"),
             *["--exact"] * exact,
         )
         report = json.loads(observed.output)
+        part = self._keep(what, candidates, observed, report)
         return Found(part, tuple(report["chosen"]["images"]), Path(report["integer_model"]))
 
     def winners(self, searches: Sequence[Found]) -> list[Winner]:
@@ -143,29 +148,31 @@ class Bench:
         pairs = read_pairs([folder.lr(i) for i in images], [folder.hr(i) for i in images])
         winners = []
         for found in searches:
-            scores = score(found.model.read_bytes(), pairs, threads=self.cores).psnr_db
+            with captured_stderr():  # TensorFlow greets, and warns of its interpreter
+                scores = score(found.model.read_bytes(), pairs, threads=self.cores).psnr_db
             winners.append(
                 Winner(found.part.what, found.part.candidates, found.images, mean(scores), scores)
             )
         return winners
 
-    def _observe(self, what: str, candidates: int, *command: object) -> tuple[Observed, Part]:
-        """Run a command and keep what it took."""
+    def _observe(self, what: str, candidates: int, *command: object) -> Observed:
         _say(f"{what}, {candidates} candidates")
-        log = self.folder / f"{len(self.parts):02d}.log"
-        observed = observe([str(word) for word in command], log)
-        part = Part(
-            what,
-            candidates,
-            observed.seconds,
-            observed.foreign_share,
-            observed.stages,
-            observed.memory,
+        observed = observe(
+            [str(word) for word in command], self.folder / f"{len(self.parts):02d}.log"
         )
-        _say(f"  {part.seconds:.1f} s")
+        _say(f"  {observed.seconds:.1f} s")
+        return observed
+
+    def _keep(
+        self, what: str, candidates: int, observed: Observed, report: Mapping[str, Any]
+    ) -> Part:
+        """Note down what a command took."""
+        part = Part(
+            what, candidates, observed.seconds, observed.foreign_share, observed.memory, report
+        )
         self.parts.append(part)
         write_json(self.folder / "parts.json", self.parts)
-        return observed, part
+        return part
 
     def _first(self, candidates: int) -> Path:
         """Return a folder of the first candidates: links, unless it is all of them."""
@@ -186,9 +193,11 @@ class Bench:
 
 def prepare(arguments: argparse.Namespace) -> None:
     """Make the images and the SavedModel that the converter reads."""
-    crops = CropSet(arguments.work, arguments.candidates, arguments.validation)
-    if min(crops.candidates, crops.validation) < 1:
-        raise UsageError("--candidates and --validation must be at least 1")
+    crops = CropSet(
+        arguments.work, arguments.candidates, arguments.validation, arguments.confirmation
+    )
+    if min(crops.candidates, crops.validation, crops.confirmation) < 1:
+        raise UsageError("--candidates, --validation and --confirmation must be at least 1")
     limit_cores(arguments.cores)
     prepare_crops(
         arguments.photos,
@@ -198,7 +207,10 @@ def prepare(arguments: argparse.Namespace) -> None:
         on_progress=_show_progress,
     )
     write_saved_model(_saved_model(arguments.work))
-    _say(f"{arguments.work}: {crops.candidates} candidates, {crops.validation} validation images")
+    _say(
+        f"{arguments.work}: {crops.candidates} candidates, {crops.validation} validation images, "
+        f"{crops.confirmation} confirmation images"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -356,6 +368,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     preparing.add_argument("--candidates", type=int, default=800)
     preparing.add_argument("--validation", type=int, default=100)
+    preparing.add_argument(
+        "--confirmation", type=int, default=20, help="images on which qsr confirms what it chose"
+    )
     preparing.add_argument("--seed", type=int, default=0)
     running = jobs.add_parser("run", help="measure, on the images that were made")
     running.set_defaults(job=run)

@@ -17,12 +17,12 @@ SIZES = {"a.jpg": (2040, 1356), "b.jpg": (2041, 1141), "c.jpg": (2045, 1590)}
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A folder of four photographs that are large enough, and one that is not."""
+    """A folder of ten photographs that are large enough, and one that is not."""
     folder = tmp_path_factory.mktemp("photos")
     sources = (skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee())
-    for index, source in enumerate((*sources, sources[0][::-1])):
-        picture = Image.fromarray(source).resize((2043, 1142))
-        picture.save(folder / f"{index}.jpg")
+    for index in range(10):
+        source = np.roll(sources[index % 3], 20 * index, axis=1)
+        Image.fromarray(source).resize((2043, 1142)).save(folder / f"{index}.jpg")
     Image.fromarray(sources[0]).save(folder / "small.png")
     return folder
 
@@ -84,30 +84,27 @@ def test_orientations():
 
 
 def test_kinds_are_disjoint():
-    """Candidates and validation images never come from the same photograph, and none is lost."""
+    """No photograph gives images of two kinds, and every photograph gives some."""
     sizes = {f"{index:03d}": (2040, 1356) for index in range(65)}
-    candidates, validation = split_photos(sizes)
-    assert candidates.keys() | validation.keys() == sizes.keys()
-    assert not candidates.keys() & validation.keys()
-    assert (len(candidates), len(validation)) == (39, 26)
+    parts = split_photos(sizes)
+    assert [len(part) for part in parts] == [39, 20, 6]
+    assert set().union(*parts) == sizes.keys()
 
 
 def test_files(photos, tmp_path):
     """The files are pairs that qsr finds, LR is made from the stored HR, and none shows another."""
-    wanted = CropSet(tmp_path, candidates=4, validation=2)
+    wanted = CropSet(tmp_path, candidates=4, validation=2, confirmation=1)
     prepare(photos, wanted)
     assert prepared_crops(tmp_path) == wanted
     found = []
-    for folder, count in (("candidates", 4), ("validation", 2)):
+    for folder, count in (("candidates", 4), ("validation", 2), ("confirmation", 1)):
         pairs = find_pairs(tmp_path / folder, 3)
         assert len(pairs) == count
         for pair in pairs:
             lr, hr = pair.load()
             height, width = lr.shape[:2]
-            shrunk = np.asarray(
-                Image.fromarray(hr).resize((width, height), Image.Resampling.BICUBIC)
-            )
-            assert np.mean(np.abs(shrunk.astype(float) - lr)) < 0.5
+            shrunk = Image.fromarray(hr).resize((width, height), Image.Resampling.BICUBIC)
+            assert np.mean(np.abs(np.asarray(shrunk, float) - lr)) < 0.5
             assert np.array_equal(downscale_bicubic(hr, 3), lr)  # not of HR before it was a JPEG
             found.append(lr)
     assert all(not np.array_equal(a, b) for a, b in combinations(found, 2))
@@ -115,7 +112,7 @@ def test_files(photos, tmp_path):
 
 def test_goes_on(photos, tmp_path):
     """A file that is missing is told, and made again as it was; the others are left alone."""
-    wanted = CropSet(tmp_path, candidates=3, validation=1)
+    wanted = CropSet(tmp_path, candidates=3, validation=1, confirmation=1)
     prepare(photos, wanted)
     lost, kept = wanted.candidate_folder.lr(1), wanted.candidate_folder.lr(2)
     content, state = lost.read_bytes(), kept.stat().st_mtime_ns
@@ -129,18 +126,25 @@ def test_goes_on(photos, tmp_path):
 
 def test_other_crops_are_refused(photos, tmp_path):
     """A folder of other crops is not mixed with these, and the difference is named."""
-    prepare(photos, CropSet(tmp_path, candidates=1, validation=1))
+    prepare(photos, CropSet(tmp_path, candidates=1, validation=1, confirmation=1))
     with pytest.raises(StudyError, match="other seed"):
-        prepare(photos, CropSet(tmp_path, candidates=1, validation=1), seed=2)
+        prepare(photos, CropSet(tmp_path, candidates=1, validation=1, confirmation=1), seed=2)
     with pytest.raises(StudyError, match="other candidates"):
-        prepare(photos, CropSet(tmp_path, candidates=2, validation=1))
+        prepare(photos, CropSet(tmp_path, candidates=2, validation=1, confirmation=1))
+
+
+def test_manifest_of_another_benchmark(photos, tmp_path):
+    """A folder whose list of crops is of something else is refused, not filled up."""
+    (tmp_path / "crops.json").write_text('{"seed": 1}')
+    with pytest.raises(StudyError, match=r"crops\.json: not written by this"):
+        prepare(photos, CropSet(tmp_path, candidates=1, validation=1, confirmation=1))
 
 
 def test_too_few_photographs(tmp_path):
     """A folder without large photographs is refused, and the size is told."""
     Image.fromarray(skimage.data.astronaut()).save(tmp_path / "a.png")
     with pytest.raises(UsageError, match="2040x1140"):
-        prepare(tmp_path, CropSet(tmp_path / "work", candidates=1, validation=1))
+        prepare(tmp_path, CropSet(tmp_path / "work", candidates=1, validation=1, confirmation=1))
 
 
 def test_nothing_prepared(tmp_path):
