@@ -149,6 +149,16 @@ def test_fewer_tensors_than_wanted(espcn, photographs, store):
     assert_same_table(load_table(store), whole)
 
 
+def test_other_tensors_than_wanted(espcn, photographs, store):
+    """Kept rows of as many tensors, but not of these, are measured again."""
+    whole = cal.collect(espcn, photographs)
+    first, second = whole.tensors[1:3]
+    cal.collect(espcn, photographs, store=store, known=[first])
+    table = cal.collect(espcn, photographs, store=store, known=[second])
+    assert_same_table(table, whole.columns(table.tensors))
+    assert first in table.tensors
+
+
 def test_bad_images(espcn, photographs, store):
     """An image left out is not in the store, and the others are."""
 
