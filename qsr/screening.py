@@ -96,13 +96,14 @@ class TileScreen:
     def __call__(self, model: bytes, start: int, stop: int) -> list[float]:
         """Return for each tile what its pixels add to the estimate of minus the drop, in dB.
 
-        Raises:
-            ModelError: TFLite takes the model but cannot run it on a tile.
+        NaN for every tile if TFLite takes the model but cannot run it.
         """
         try:
-            runner = Runner(fold_copies(model), self.facts)
+            return self._values(Runner(fold_copies(model), self.facts), start, stop)
         except ModelError:
             return [np.nan] * (stop - start)  # ranges of a black image
+
+    def _values(self, runner: Runner, start: int, stop: int) -> list[float]:
         values = [0.0] * (stop - start)
         tiles = [(self._tile(index), index) for index in range(start, stop)]
         # Windows of one size follow each other: TFLite plans its memory anew for each new size.

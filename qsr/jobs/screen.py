@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +62,8 @@ def screen_for(
     if errors.affordable == 0:
         return None
     if kept.exists():
-        return load_screen(kept, pairs, facts)
+        with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):  # damaged: drawn anew
+            return load_screen(kept, pairs, facts)
     models = [(number, quantize(model, each, scheme)) for number, each in enumerate(ranges)]
     measured: dict[int, list[NDArray[np.float64]]] = {}
     for number, found in completed(_tile_errors, errors, models, executor):
