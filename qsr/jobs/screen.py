@@ -18,7 +18,9 @@ from qsr.errors import ModelError
 from qsr.screening import TileErrors, TileScreen, draw_screen, load_screen, tile_side
 from qsr.tflite.runtime import ModelFacts
 
-_PILOTS = 3
+_PILOTS = (0.5, 0.15)
+"""Which candidates show where models differ, by how wide their ranges are, from narrowest (0) to
+widest (1): the usual one, which others are compared with, and one that saturates more."""
 
 
 def screen_for(
@@ -38,8 +40,8 @@ def screen_for(
     None if screening would not be cheaper than measuring the images whole, or if the model cannot
     be run in tiles.
 
-    The models of all candidates together, and of three candidates alone, from narrow ranges to wide
-    ones, are measured on every tile: that shows where models differ.
+    Two models, each from one candidate alone, are measured on every tile: that shows where models
+    differ.
 
     Args:
         model: content of the float model.
@@ -53,14 +55,14 @@ def screen_for(
         on_progress: called with (done, total).
     """
     errors = TileErrors(pairs, facts, tile_side(facts))
-    ranges = [table.merged(), *(table.merged([name]) for name in _pilots(table))]
+    if errors.affordable == 0:
+        return None
+    ranges = [table.merged([name]) for name in _pilots(table)]
     key = sha256(
         json.dumps([table.model_hash, *hashes, repr(scheme)]).encode()
         + b"".join(each.minimum.tobytes() + each.maximum.tobytes() for each in ranges)
     ).hexdigest()
     kept = path.with_name(f"{path.stem}-{key[:16]}{path.suffix}")
-    if errors.affordable == 0:
-        return None
     if kept.exists():
         with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):  # damaged: drawn anew
             return load_screen(kept, pairs, facts)
@@ -86,9 +88,9 @@ def _tile_errors(errors: TileErrors, model: bytes) -> list[NDArray[np.float64]]:
 
 
 def _pilots(table: RangeTable) -> list[str]:
-    """Return candidates from narrow to wide ranges, evenly spread."""
+    """Return the candidates whose models are compared, the usual one first."""
     widths = table.maximum - table.minimum
-    relative = (widths / np.maximum(widths.max(axis=0), np.finfo(np.float32).tiny)).mean(axis=1)
+    relative = (widths / np.maximum(widths.max(axis=0), np.finfo(np.float32).tiny)).sum(axis=1)
     order = np.argsort(relative, kind="stable")
-    places = np.linspace(0, len(order) - 1, _PILOTS).round().astype(int)
-    return [table.images[order[place]] for place in dict.fromkeys(places.tolist())]
+    places = [round(place * (len(order) - 1)) for place in _PILOTS]
+    return [table.images[order[place]] for place in dict.fromkeys(places)]
