@@ -1,17 +1,22 @@
 """Folders of photograph crops and models on disk, as a user has them."""
 
+import json
+from pathlib import Path
+from statistics import mean
+
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
+from qsr.calibration.provenance import image_hash
 from qsr.data.pairs import Pair
 from qsr.jobs.search_repdata import search_repdata
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
-    """Two folders of HR crops: five ``candidates`` and three ``validation`` images."""
+    """Folders of HR crops: five ``candidates``, three ``validation`` images, five ``scored``."""
     root = tmp_path_factory.mktemp("images")
     crops = {
         "candidates/astronaut": skimage.data.astronaut()[0:60, 170:230],
@@ -22,6 +27,13 @@ def images(tmp_path_factory):
         "validation/astronaut": skimage.data.astronaut()[100:160, 170:230],
         "validation/chelsea": skimage.data.chelsea()[160:220, 200:269],
         "validation/coffee": skimage.data.coffee()[200:254, 300:360],
+    }
+    crops |= {
+        "scored/astronaut": crops["validation/astronaut"],
+        "scored/chelsea": crops["validation/chelsea"],
+        "scored/coffee": crops["validation/coffee"],
+        "scored/motorcycle": skimage.data.stereo_motorcycle()[0][200:260, 400:460],
+        "scored/rocket": skimage.data.rocket()[220:280, 300:366],
     }
     for name, crop in crops.items():
         path = root / f"{name}.png"
@@ -44,7 +56,7 @@ def run(tmp_path_factory, network, images):
     return search_repdata(
         str(network),
         candidates=images / "candidates",
-        validation=images / "validation",
+        validation=images / "scored",
         out=tmp_path_factory.mktemp("run"),
         workers=1,
     )
@@ -58,6 +70,46 @@ def lr_and_hr():
         return Pair(path.stem, path, None, scale).load()
 
     return load
+
+
+@pytest.fixture(scope="session")
+def trials():
+    """Read what a run's journal holds in full: images and mean score of each proposal."""
+
+    def read(folder):
+        lines = (Path(folder) / "study.jsonl").read_text().splitlines()[1:]
+        entries = [json.loads(line) for line in lines]
+        scores = {
+            entry["model"]: mean(map(float, entry["scores"]))
+            for entry in entries
+            if entry.get("items") == "selection"
+        }
+        lists, found = [], []
+        for entry in entries:
+            if "proposal" in entry:
+                images = entry["proposal"]["images"]
+                if isinstance(images, int):
+                    images = lists[images]
+                elif images not in lists:
+                    lists.append(images)
+                if entry["model"] in scores:
+                    found.append((tuple(images), scores[entry["model"]]))
+        return found
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def halves(lr_and_hr):
+    """Name the images of a folder that choose, and those that confirm: the lower hashes."""
+
+    def named(folder):
+        hashes = {path.stem: image_hash(lr_and_hr(path)[0]) for path in sorted(folder.iterdir())}
+        ranked = sorted(hashes, key=hashes.__getitem__)
+        confirming = set(ranked[: len(ranked) // 2])
+        return [name for name in hashes if name not in confirming], sorted(confirming)
+
+    return named
 
 
 @pytest.fixture

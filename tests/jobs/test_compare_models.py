@@ -15,6 +15,18 @@ from qsr.jobs.run_folder import newest_run
 from qsr.jobs.search_repdata import search_repdata
 
 
+def over_all(report, of_selection, of_confirmation):
+    """Return the mean over all validation images from those over the two parts."""
+    counts = report.selection_images, report.confirmation_images
+    return (of_selection * counts[0] + of_confirmation * counts[1]) / sum(counts)
+
+
+def drop_of(report):
+    """Return the drop of a run's chosen model over all validation images, in dB."""
+    chosen = report.chosen
+    return over_all(report, chosen.selection_drop_db, chosen.confirmation_drop_db)
+
+
 @pytest.fixture
 def copied(run, tmp_path):
     """A copy of the run folder, below another current folder."""
@@ -30,10 +42,11 @@ class TestWords:
         report = compare_models("fp32", word, run=Path(run.run_folder))
         assert report.float_model == str(Path(run.run_folder) / "model_fp32.tflite")
         assert report.integer_model == run.integer_model
-        assert report.images == str(images / "validation")
-        assert report.float_psnr_db == pytest.approx(run.fp32_psnr_db, abs=1e-9)
-        assert report.integer_psnr_db == pytest.approx(run.chosen.psnr_db, abs=1e-9)
-        assert report.drop_db == pytest.approx(run.chosen.drop_db, abs=1e-9)
+        assert report.images == str(images / "scored")
+        fp32 = over_all(run, run.fp32_selection_psnr_db, run.fp32_confirmation_psnr_db)
+        assert report.float_psnr_db == pytest.approx(fp32, abs=1e-9)
+        assert report.integer_psnr_db == pytest.approx(fp32 - drop_of(run), abs=1e-9)
+        assert report.drop_db == pytest.approx(drop_of(run), abs=1e-9)
 
     def test_newest(self, copied, run, tmp_path, monkeypatch):
         """Without a run, the newest finished one below ``runs`` is taken."""
@@ -49,7 +62,7 @@ class TestWords:
         assert found.path == Path("runs/newer")
         report = compare_models()
         assert report.float_model == "runs/newer/model_fp32.tflite"
-        assert report.drop_db == pytest.approx(run.chosen.drop_db, abs=1e-9)
+        assert report.drop_db == pytest.approx(drop_of(run), abs=1e-9)
 
     def test_built_in(self, tmp_path, monkeypatch, progress):
         """Without any run, they are the built-in network, quantized on the spot."""
@@ -76,9 +89,9 @@ class TestWords:
         report = compare_models(
             str(network),
             str(Path(run.run_folder) / "model_uint8.tflite"),
-            images=images / "validation",
+            images=images / "scored",
         )
-        assert report.drop_db == pytest.approx(run.chosen.drop_db, abs=1e-9)
+        assert report.drop_db == pytest.approx(drop_of(run), abs=1e-9)
 
 
 class TestImages:
@@ -92,16 +105,16 @@ class TestImages:
     def test_moved(self, run, copied):
         """A run folder that was moved finds its models, and its validation images elsewhere."""
         report = compare_models(run=copied)
-        assert report.drop_db == pytest.approx(run.chosen.drop_db, abs=1e-9)
+        assert report.drop_db == pytest.approx(drop_of(run), abs=1e-9)
 
     def test_from_elsewhere(self, network, images, tmp_path, monkeypatch):
         """A run whose images were given from one folder finds them from any other."""
         monkeypatch.chdir(images)
-        sides = {side: Path(side) for side in ("candidates", "validation")}
+        sides = {"candidates": Path("candidates"), "validation": Path("scored")}
         report = search_repdata(str(network), **sides, out=tmp_path / "run", workers=1)
         monkeypatch.chdir(tmp_path)
         compared = compare_models(run=tmp_path / "run")
-        assert compared.drop_db == pytest.approx(report.chosen.drop_db, abs=1e-9)
+        assert compared.drop_db == pytest.approx(drop_of(report), abs=1e-9)
 
     def test_bundled_move_along(self, copied, images):
         """The bundled photographs lie in the run folder, and are found where it is now."""

@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from dataclasses import asdict
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 from statistics import mean
 
@@ -15,10 +15,15 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from qsr.errors import ModelError, StudyError, UsageError
+from qsr.calibration.strategies.range_statistics import RangeStatistics
+from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.images import downscale_bicubic
 from qsr.jobs.evaluate import evaluate_models
+from qsr.jobs.quantize import quantize_model
 from qsr.jobs.search_repdata import search_repdata
+
+SIDES = {"candidates": "candidates", "validation": "scored", "confirmation": "candidates"}
+"""Option to the folder of images that a search is given for it."""
 
 
 def files(folder):
@@ -30,10 +35,9 @@ def files(folder):
     }
 
 
-def trials(folder):
-    """Return the trials of a journal: the images of each, and its score."""
-    lines = (Path(folder) / "study.jsonl").read_text().splitlines()[1:]
-    return [(tuple(entry["images"]), entry["score"]) for entry in map(json.loads, lines)]
+def named(report):
+    """Return the scores of a report that are of single images."""
+    return report.singles.best, report.singles.median, report.singles.worst
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def arguments(network, images, tmp_path):
     return {
         "model": str(network),
         "candidates": images / "candidates",
-        "validation": images / "validation",
+        "validation": images / "scored",
         "out": tmp_path / "run",
         "workers": 1,
     }
@@ -68,49 +72,84 @@ def with_black(images, black, tmp_path):
 class TestReport:
     """What a finished search says and leaves behind."""
 
-    def test_every_candidate(self, run):
+    def test_every_candidate(self, run, trials):
         """Each candidate alone and all together are tried once."""
         names = ("astronaut", "chelsea", "coffee", "motorcycle", "rocket")
         tried = [images for images, _ in trials(run.run_folder)]
         assert sorted(tried) == sorted([*((name,) for name in names), names])
-        assert (run.candidates, run.validation_images, run.resumed_trials) == (5, 3, 0)
+        assert (run.candidates, run.trials, run.resumed_models) == (5, 5, 0)
+        assert (run.selection_images, run.confirmation_images) == (3, 2)
+        assert run.distinct_models == run.measured_models == 6
 
-    def test_order(self, run):
+    def test_order(self, run, trials):
         """Best, median and worst are those of the single images' scores, and the best is chosen."""
         tried = dict(trials(run.run_folder))
         singles = sorted((score for images, score in tried.items() if len(images) == 1))
-        assert [run.worst.psnr_db, run.median.psnr_db, run.best.psnr_db] == singles[::2]
-        assert run.chosen.psnr_db == max(tried.values())
-        assert run.all_images.psnr_db == max(
+        assert [score.objective_db for score in named(run)] == singles[::-2]
+        assert run.chosen.objective_db == max(tried.values())
+        assert run.baseline.objective_db == max(
             score for images, score in tried.items() if len(images) == 5
         )
-        for score in (run.best, run.median, run.worst, run.all_images, run.chosen):
-            assert tried[score.images] == score.psnr_db
-            assert score.drop_db == run.fp32_psnr_db - score.psnr_db
+        for score in (*named(run), run.baseline, run.chosen):
+            assert tried[score.images] == score.objective_db == -score.selection_drop_db
+            assert not score.estimated
 
     def test_summary(self, run):
         """The summary on disk is the report."""
         kept = json.loads((Path(run.run_folder) / "summary.json").read_text())
+        assert kept["gain_db"].pop("excludes_zero") == run.gain_db.excludes_zero
         assert kept == json.loads(json.dumps(asdict(run)))
 
-    def test_scores_on_disk(self, run, images):
-        """Both models of the run folder, evaluated, score what the report says."""
+    def test_scores_on_disk(self, run, images, halves):
+        """Both models of the run folder, evaluated on either half, score what the report says."""
         float_model = str(Path(run.run_folder) / "model_fp32.tflite")
-        (scores,) = evaluate_models([float_model, run.integer_model], [images / "validation"])
-        fp32, integer = scores.evaluations
-        assert fp32.psnr_rgb_db == pytest.approx(run.fp32_psnr_db, abs=1e-9)
-        assert integer.psnr_rgb_db == pytest.approx(run.chosen.psnr_db, abs=1e-9)
-        assert scores.drops_db == pytest.approx((0, run.chosen.drop_db), abs=1e-9)
+        (scores,) = evaluate_models([float_model, run.integer_model], [images / "scored"])
+        fp32, integer = (
+            {image.name: image.psnr_rgb_db for image in evaluation.images}
+            for evaluation in scores.evaluations
+        )
+        choosing, confirming = halves(images / "scored")
+        for names, psnr_db, drop_db in (
+            (choosing, run.fp32_selection_psnr_db, run.chosen.selection_drop_db),
+            (confirming, run.fp32_confirmation_psnr_db, run.chosen.confirmation_drop_db),
+        ):
+            drops = [fp32[name] - integer[name] for name in names]
+            assert mean(fp32[name] for name in names) == pytest.approx(psnr_db, abs=1e-9)
+            assert mean(drops) == pytest.approx(drop_db, abs=1e-9)
+        worst = run.chosen.worst_confirmation_drop_db
+        assert max(drops) == pytest.approx(worst, abs=1e-9)
 
-    def test_score_by_others(self, run, images, run_bare):
+    def test_gain(self, run, images, halves, network, tmp_path):
+        """What the chosen model gains on all together is measured on the confirming images."""
+        together = tmp_path / "together.tflite"
+        quantize_model(str(network), [images / "candidates"], together)
+        (scores,) = evaluate_models([str(together), run.integer_model], [images / "scored"])
+        usual, chosen = (
+            {image.name: image.psnr_rgb_db for image in evaluation.images}
+            for evaluation in scores.evaluations
+        )
+        gains = [chosen[name] - usual[name] for name in halves(images / "scored")[1]]
+        assert run.gain_db.mean == pytest.approx(mean(gains), abs=1e-9)
+        assert run.gain_db.low <= run.gain_db.mean <= run.gain_db.high
+        difference = run.baseline.confirmation_drop_db - run.chosen.confirmation_drop_db
+        assert run.gain_db.mean == pytest.approx(difference, abs=1e-9)
+
+    def test_score_by_others(self, run, images, run_bare, halves):
         """TFLite and scikit-image alone find the score that the report gives the chosen model."""
         model = Path(run.integer_model).read_bytes()
         scores = []
-        for path in sorted((images / "validation").iterdir()):
-            hr = np.asarray(Image.open(path))
+        for name in halves(images / "scored")[1]:
+            hr = np.asarray(Image.open(images / f"scored/{name}.png"))
             sr = run_bare(model, downscale_bicubic(hr, 3)[None])[0]
             scores.append(peak_signal_noise_ratio(hr[1:-1, 1:-1], sr[1:-1, 1:-1], data_range=255))
-        assert mean(scores) == pytest.approx(run.chosen.psnr_db, abs=0.02)  # other kernels: a step
+        found = run.fp32_confirmation_psnr_db - run.chosen.confirmation_drop_db
+        assert mean(scores) == pytest.approx(found, abs=0.02)  # other kernels: a step
+
+    def test_chosen_ranges(self, run, network, tmp_path):
+        """The ranges that are left behind give the chosen model, byte for byte."""
+        again = tmp_path / "again.tflite"
+        quantize_model(str(network), out=again, ranges=Path(run.run_folder) / "ranges_chosen.json")
+        assert again.read_bytes() == Path(run.integer_model).read_bytes()
 
     def test_integer(self, run):
         """The chosen model computes in integers alone; byte b means b/255 at both its ends."""
@@ -136,46 +175,71 @@ class TestAgain:
         first = search_repdata(**arguments)
         before = files(first.run_folder)
         again = search_repdata(**arguments, on_progress=progress)
-        assert again.resumed_trials == 6
-        assert not {"measure ranges", "try representative data"} & {
+        assert again.resumed_models == 6
+        assert not {"measure ranges", "score (selection)", "score (confirmation)"} & {
             stage for stage, *_ in progress.stages
         }
-        different = {"resumed_trials": 0, "seconds": first.seconds}
-        assert asdict(again) | different == asdict(first)
+        timed = {"seconds": first.seconds, "stage_seconds": first.stage_seconds}
+        assert asdict(again) | {"resumed_models": 0} | timed == asdict(first)
         after = files(first.run_folder)
         assert {name for name in before if before[name] != after[name]} == {"summary.json"}
 
-    def test_two_workers(self, run, arguments):
+    def test_two_workers(self, run, arguments, trials):
         """Two workers find what one finds."""
         both = search_repdata(**arguments | {"workers": 2})
         assert sorted(trials(both.run_folder)) == sorted(trials(run.run_folder))
-        for name in ("model_uint8.tflite", "model_fp32.tflite"):
+        for name in ("model_uint8.tflite", "model_fp32.tflite", "ranges_chosen.json"):
             assert files(both.run_folder)[name] == files(run.run_folder)[name]
-        assert (both.best, both.median, both.worst) == (run.best, run.median, run.worst)
+        assert both.singles == run.singles
+        assert (both.chosen, both.gain_db) == (run.chosen, run.gain_db)
 
-    @pytest.mark.parametrize("kept", [0, 1, 3, 5])
-    def test_after_a_kill(self, run, arguments, kept):
-        """From a journal torn in any line, the search goes on, and tries nothing twice."""
+    @pytest.mark.parametrize("kept", [0, 1, 2, 5, 12, 13])
+    def test_after_a_kill(self, run, arguments, kept, trials):
+        """From a journal torn in any line, the search goes on, and measures nothing twice."""
         out = arguments["out"]
-        first = search_repdata(**arguments)
+        shutil.copytree(run.run_folder, out)
         lines = (out / "study.jsonl").read_bytes().splitlines(keepends=True)
-        (out / "study.jsonl").write_bytes(b"".join(lines[: kept + 1]) + lines[kept + 1][:9])
-        for name in ("summary.json", "model_uint8.tflite", "ranges.npz"):
+        left = lines[: kept + 1]
+        (out / "study.jsonl").write_bytes(b"".join(left) + lines[kept + 1][:9])
+        for name in ("summary.json", "model_uint8.tflite", "ranges_chosen.json"):
             (out / name).unlink()
         again = search_repdata(**arguments)
-        assert again.resumed_trials == kept
+        assert again.resumed_models == sum(b'"selection"' in line for line in left[1:])
+        assert (out / "study.jsonl").read_bytes().startswith(b"".join(left))
         assert sorted(trials(out)) == sorted(trials(run.run_folder))
-        assert (again.chosen, again.worst) == (first.chosen, first.worst)
+        assert (again.chosen, again.singles, again.gain_db) == (
+            *(run.chosen, run.singles, run.gain_db),
+        )
+        assert files(out)["model_uint8.tflite"] == files(run.run_folder)["model_uint8.tflite"]
 
     def test_killed_at_once(self, arguments):
         """A run folder that holds nothing but the mark of a search is gone on with."""
         arguments["out"].mkdir()
         (arguments["out"] / ".qsr-lock").touch()
-        assert search_repdata(**arguments).resumed_trials == 0
+        assert search_repdata(**arguments).resumed_models == 0
+
+    @pytest.mark.parametrize(
+        ("stage", "unmeasured"),
+        [("measure ranges", 3), ("score the float model", 0), ("score (selection)", 0)],
+    )
+    def test_stopped(self, run, arguments, progress, *, stage, unmeasured):
+        """Stopped in the middle of any stage, the search goes on and measures nothing twice."""
+
+        def stop(now, done, total):
+            if (now, done) == (stage, 2):
+                raise KeyboardInterrupt(total)
+
+        with pytest.raises(KeyboardInterrupt):
+            search_repdata(**arguments, on_progress=stop)
+        again = search_repdata(**arguments, on_progress=progress)
+        assert (again.chosen, again.singles) == (run.chosen, run.singles)
+        assert [now for now, *_ in progress.stages].count("measure ranges") == unmeasured
+        measured = (arguments["out"] / "study.jsonl").read_text().splitlines()[1:]
+        assert sum('"items": "selection"' in line for line in measured) == 6
 
 
 class TestAnotherStudy:
-    """A run folder of other work is refused and stays as it was."""
+    """A run folder of other work is refused, and its results stay as they were."""
 
     @pytest.mark.parametrize(
         ("change", "named"),
@@ -195,14 +259,17 @@ class TestAnotherStudy:
         (tmp_path / "other.tflite").write_bytes(xcat)
         change = {"out": Path(run.run_folder), "model": str(tmp_path / "other.tflite")}
         self.refused(arguments | change | {"on_progress": progress}, "model")
-        assert {stage for stage, *_ in progress.stages} == {"load the model"}
+        assert not progress.stages
 
     @pytest.mark.parametrize("which", ["candidates", "validation"])
-    def test_images(self, run, arguments, images, which):
+    def test_images(self, *, run, arguments, images, which, tmp_path):
         """Other images are named."""
-        other = {"candidates": "validation", "validation": "candidates"}[which]
-        change = {"out": Path(run.run_folder), which: images / other}
-        self.refused(arguments | change, f"other {which}")
+        folder = tmp_path / "other"
+        folder.mkdir()
+        for path in (images / SIDES[which]).iterdir():
+            Image.open(path).transpose(Image.Transpose.ROTATE_180).save(folder / path.name)
+        change = {"out": Path(shutil.copytree(run.run_folder, tmp_path / "copy")), which: folder}
+        self.refused(arguments | change, f"other {which}", but=("ranges.npz", ".decoded/"))
 
     def test_foreign(self, arguments):
         """A folder of other things is refused, even if it holds a model of that name."""
@@ -210,12 +277,15 @@ class TestAnotherStudy:
         (arguments["out"] / "model_fp32.tflite").write_bytes(b"mine")
         self.refused(arguments, "not empty, and no run of qsr")
 
-    def refused(self, arguments, named):
-        """Search, and see that it is refused and no file has changed."""
+    def refused(self, arguments, named, *, but=()):
+        """Search, and see that it is refused and no file has changed, but those that may."""
         before = files(arguments["out"])
         with pytest.raises(StudyError, match=named):
             search_repdata(**arguments)
-        assert files(arguments["out"]) == before
+        after = files(arguments["out"])
+        assert {name: after[name] for name in after if not name.startswith(but)} == {
+            name: before[name] for name in before if not name.startswith(but)
+        }
 
 
 class TestKinds:
@@ -238,9 +308,10 @@ class TestKinds:
         lr = downscale_bicubic(hr, 3) if len(report.chosen.images) == 1 else None
         if lr is not None:
             assert end["quantization"][0] == pytest.approx(lr.max() / 255**2, rel=1e-5)
-        assert report.best.psnr_db >= report.median.psnr_db >= report.worst.psnr_db
+        scores = [score.objective_db for score in named(report)]
+        assert scores == sorted(scores, reverse=True)
 
-    def test_div2k(self, run, arguments, images, tmp_path):
+    def test_div2k(self, *, run, arguments, images, tmp_path, trials):
         """HR and LR in DIV2K's layout give what the HR photographs alone give."""
         root = tmp_path / "DIV2K"
         for side in ("DIV2K_train_HR", "DIV2K_train_LR_bicubic/X3"):
@@ -257,19 +328,27 @@ class TestKinds:
         """A model of one input size in 0..255 is searched for on images of other sizes."""
         (tmp_path / "abpn.tflite").write_bytes(abpn)
         report = search_repdata(**arguments | {"model": str(tmp_path / "abpn.tflite")})
-        assert report.fp32_psnr_db >= report.chosen.psnr_db - 1 > 15
+        assert report.fp32_confirmation_psnr_db > 15
+        assert -1 < report.chosen.confirmation_drop_db < 1
+        assert report.notes[0].startswith("the model takes 48x40 pixels only: larger images are")
         (end,) = Interpreter(report.integer_model).get_input_details()
         assert (tuple(end["shape"]), end["dtype"]) == ((1, 40, 48, 3), np.uint8)
 
-    def test_one_of_each(self, arguments, images, tmp_path):
-        """One candidate and one validation image are enough."""
-        for side in ("candidates", "validation"):
+    def test_fewest(self, arguments, images, tmp_path, trials):
+        """One candidate and three validation images are enough."""
+        for side, names in (
+            ("candidates", ["coffee"]),
+            ("validation", ["coffee", "rocket", "chelsea"]),
+        ):
             (tmp_path / side).mkdir()
-            content = (images / side / "coffee.png").read_bytes()
-            (tmp_path / side / "coffee.png").write_bytes(content)
+            for name in names:
+                shutil.copy(images / SIDES[side] / f"{name}.png", tmp_path / side)
             arguments[side] = tmp_path / side
         report = search_repdata(**arguments)
-        assert report.chosen == report.all_images == report.best == report.worst == report.median
+        assert (report.selection_images, report.confirmation_images) == (1, 2)
+        assert report.chosen == report.baseline
+        assert report.singles is None
+        assert (report.gain_db.mean, report.gain_db.low, report.gain_db.high) == (0, 0, 0)
         assert [images for images, _ in trials(report.run_folder)] == [("coffee",)]
 
     @pytest.mark.parametrize("options", [{}, {"pin_io": False, "reader": "converter"}])
@@ -277,34 +356,42 @@ class TestKinds:
         """A black candidate, whose ranges are 0 to 0, is tried as any other and ranked last."""
         change = {"model": str(without_biases), "candidates": with_black}
         report = search_repdata(**arguments | change, **options)
-        assert report.worst.images == ("black",)
+        assert report.singles.worst.images == ("black",)
+        assert isnan(report.singles.worst.objective_db) == (not options)  # 0 to 0 at its ends too
         assert report.candidates == 6
-        assert report.chosen.psnr_db == max(report.best.psnr_db, report.all_images.psnr_db)
-        assert isfinite(report.chosen.psnr_db)
+        assert report.chosen.objective_db == max(
+            report.singles.best.objective_db, report.baseline.objective_db
+        )
+        assert isfinite(report.chosen.objective_db)
 
     def test_black_alone(self, arguments, with_black, without_biases):
         """When TFLite can run none of the models, that is said, and what to do."""
         for path in with_black.glob("[!b]*"):
             path.unlink()
         change = {"model": str(without_biases), "candidates": with_black}
-        with pytest.raises(ModelError, match="no candidate gives an integer model that TFLite can"):
+        with pytest.raises(ModelError, match="none of 2 trials gives an integer model that can be"):
             search_repdata(**arguments | change)
 
     def test_exact(self, arguments, black, nearest_neighbour, tmp_path):
         """Pictures that come out exactly right count as 100 dB, and others still count beside."""
-        (tmp_path / "black").mkdir()
-        Image.fromarray(black).save(tmp_path / "black/black.png")
+        (tmp_path / "flat").mkdir()
+        for level in range(3):
+            Image.fromarray(black + np.uint8(90 * level)).save(tmp_path / f"flat/{level}.png")
         half = black.copy()
         half[:, 30:] = 200
-        change = {"model": str(nearest_neighbour), "validation": tmp_path / "black"}
+        half[:, 31] = 100
+        change = {"model": str(nearest_neighbour), "validation": tmp_path / "flat"}
         report = search_repdata(**arguments | change)
-        assert report.fp32_psnr_db == report.chosen.psnr_db == report.worst.psnr_db == 100
-        assert report.worst.drop_db == 0
-        Image.fromarray(half).save(tmp_path / "black/half.png")
+        assert report.fp32_selection_psnr_db == report.fp32_confirmation_psnr_db == 100
+        assert report.chosen.confirmation_drop_db == report.chosen.selection_drop_db == 0
+        assert report.singles.worst.objective_db == 0
+        Image.fromarray(half).save(tmp_path / "flat/half.png")
         report = search_repdata(**arguments | change | {"out": tmp_path / "second"})
-        assert 50 < report.chosen.psnr_db < 90
+        means = report.fp32_selection_psnr_db, report.fp32_confirmation_psnr_db
+        assert 50 < min(means) < 90
+        assert max(means) == 100
         for out in (arguments["out"], tmp_path / "second"):
-            for name in ("summary.json", "study.jsonl"):
+            for name in ("summary.json", "study.jsonl", "ranges_chosen.json"):
                 assert not {"NaN", "Infinity"} & set(re.findall(r"\w+", (out / name).read_text()))
 
 
@@ -318,6 +405,13 @@ class TestArguments:
             ({"scheme": "uint9"}, "no scheme named 'uint9'"),
             ({"candidates": None}, "both --candidates and --validation"),
             ({"validation": None}, "both --candidates and --validation"),
+            ({"strategy": "best"}, "no strategy named 'best'; give one of: linear, greedy"),
+            ({"objective": "median"}, "no objective named 'median'; give one of: mean, worst, p5"),
+            ({"dask": "tcp://127.0.0.1:1"}, "--workers counts processes on this machine"),
+            (
+                {"candidates": None, "validation": None, "confirmation": Path()},
+                "give --candidates and --validation with --confirmation",
+            ),
         ],
     )
     def test_usage(self, arguments, change, named):
@@ -333,15 +427,153 @@ class TestArguments:
         again = search_repdata(**arguments | {"out": None})
         other = search_repdata(**arguments | {"out": None, "scheme": "int8"})
         assert Path(first.run_folder).parent == Path("runs")
-        assert (again.run_folder, again.resumed_trials) == (first.run_folder, 6)
+        assert (again.run_folder, again.resumed_models) == (first.run_folder, 6)
         assert other.run_folder != first.run_folder
 
 
-def test_shared_images(run, arguments, images):
-    """Validation images that are candidates too are found by content, whatever their names."""
-    assert run.shared_images == ()
-    shutil.copytree(images / "candidates", arguments["out"].parent / "more")
-    copied = arguments["out"].parent / "more/renamed.png"
-    shutil.copy(images / "validation/coffee.png", copied)
-    report = search_repdata(**arguments | {"candidates": copied.parent})
-    assert report.shared_images == ("coffee",)
+class TestShared:
+    """Validation images that are candidates too, found by their pixels, whatever their names."""
+
+    @pytest.fixture
+    def more(self, images, tmp_path):
+        """The candidates, and a validation image among them under another name."""
+        folder = Path(shutil.copytree(images / "candidates", tmp_path / "more"))
+        shutil.copy(images / "scored/coffee.png", folder / "renamed.png")
+        return folder
+
+    def test_chooses(self, run, arguments, more):
+        """They choose and are named; of the others, as many as before confirm."""
+        assert run.shared_images == ()
+        report = search_repdata(**arguments | {"candidates": more})
+        assert report.shared_images == ("coffee",)
+        assert (report.selection_images, report.confirmation_images) == (3, 2)
+
+    def test_confirmation_folder(self, arguments, images, more, tmp_path):
+        """Images of a confirmation folder that are candidates or choose are left out."""
+        folder = tmp_path / "confirm"
+        folder.mkdir()
+        for name in ("chelsea", "rocket", "coffee"):
+            shutil.copy(images / f"scored/{name}.png", folder / f"my_{name}.png")
+        sides = {"validation": tmp_path / "choose", "confirmation": folder, "candidates": more}
+        sides["validation"].mkdir()
+        for name in ("astronaut", "motorcycle"):
+            shutil.copy(images / f"scored/{name}.png", sides["validation"])
+        report = search_repdata(**arguments | sides)
+        assert report.shared_images == ("my_coffee",)
+        assert (report.selection_images, report.confirmation_images) == (2, 2)
+
+    def test_all(self, arguments, images):
+        """Where every validation image is a candidate, that is said."""
+        with pytest.raises(UsageError, match=r"\(5 of them, such as astronaut, are candidates"):
+            search_repdata(**arguments | {"validation": images / "candidates"})
+
+
+class TestStrategies:
+    """One run folder serves every strategy and objective."""
+
+    def test_second_strategy(self, run, arguments, progress, trials):
+        """A second strategy measures no range again and no model that the first measured."""
+        shutil.copytree(run.run_folder, arguments["out"])
+        report = search_repdata(**arguments, strategy="greedy", on_progress=progress)
+        assert report.strategy == "greedy"
+        assert report.resumed_models == 6
+        assert "measure ranges" not in {stage for stage, *_ in progress.stages}
+        lines = (arguments["out"] / "study.jsonl").read_text().splitlines()[1:]
+        entries = [json.loads(line) for line in lines]
+        scored = [entry["model"] for entry in entries if entry.get("items") == "selection"]
+        assert len(scored) == len(set(scored)) >= report.measured_models
+        assert report.chosen.objective_db == max(score for _, score in trials(arguments["out"]))
+
+    def test_ranges(self, run, arguments):
+        """The winner of tuned statistics is what its ranges file gives, and says what it is."""
+        shutil.copytree(run.run_folder, arguments["out"])
+        report = search_repdata(**arguments, strategy=RangeStatistics(steps=(0.3,)))
+        assert report.singles is None
+        assert report.chosen.tuned_tensors > 0
+        assert report.chosen.images == report.baseline.images
+        again = arguments["out"] / "again.tflite"
+        quantize_model(
+            arguments["model"], out=again, ranges=arguments["out"] / "ranges_chosen.json"
+        )
+        assert again.read_bytes() == Path(report.integer_model).read_bytes()
+
+    @pytest.mark.parametrize(("objective", "reduced"), [("worst", min), ("p5", None)])
+    def test_objective(self, *, run, arguments, objective, reduced):
+        """The chosen model is the best by the objective asked for, from what is known already."""
+        shutil.copytree(run.run_folder, arguments["out"])
+        report = search_repdata(**arguments, objective=objective)
+        assert (report.objective, report.resumed_models, report.notes) == (objective, 6, ())
+        lines = (arguments["out"] / "study.jsonl").read_text().splitlines()[1:]
+        entries = [json.loads(line) for line in lines]
+        scores = [entry["scores"] for entry in entries if entry.get("items") == "selection"]
+        values = [
+            reduced(each) if reduced else min(each) * 0.9 + sorted(each)[1] * 0.1 for each in scores
+        ]
+        assert report.chosen.objective_db == pytest.approx(max(values), abs=1e-9)
+
+
+class TestBadImages:
+    """Images that turn out to be torn only when they are decoded."""
+
+    @pytest.fixture
+    def torn(self, images, tmp_path):
+        """Candidates, validation and confirmation images, of each of which one is cut in half."""
+        folders = {}
+        for side, name in SIDES.items():
+            source = images / name
+            folders[side] = Path(shutil.copytree(source, tmp_path / side))
+            for path in folders[side].iterdir() if side == "confirmation" else ():
+                Image.open(path).transpose(Image.Transpose.ROTATE_180).save(path)
+            bad = folders[side] / "motorcycle.png"
+            bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
+        return folders
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_left_out(self, arguments, torn, workers):
+        """On request they are left out and named, each once, and the others do."""
+        change = {"skip_bad_images": True, "workers": workers}
+        report = search_repdata(**arguments | torn | change)
+        assert (report.candidates, report.selection_images, report.confirmation_images) == (4, 4, 4)
+        assert sorted(line.split(": ")[0] for line in report.skipped) == sorted(
+            str(folder / "motorcycle.png") for folder in torn.values()
+        )
+        again = search_repdata(**arguments | torn | change)
+        assert sorted(again.skipped) == sorted(report.skipped)
+        assert again.resumed_models == report.distinct_models
+
+    @pytest.mark.parametrize("side", ["validation", "confirmation"])
+    def test_validation(self, arguments, images, torn, side):
+        """Otherwise a torn validation image is named, before any range is measured."""
+        sides = torn | {"candidates": images / "candidates"}
+        if side == "confirmation":
+            sides["validation"] = images / "scored"
+        with pytest.raises(ImageError, match=rf"{side}/motorcycle\.png: ") as raised:
+            search_repdata(**arguments | sides)
+        assert "\n" not in str(raised.value)
+        assert not (arguments["out"] / "ranges.npz").exists()
+
+    def test_candidate(self, arguments, torn, progress):
+        """Otherwise a torn candidate is named, and the ranges measured before it are kept."""
+        change = {"candidates": torn["candidates"]}
+        with pytest.raises(ImageError, match=r"candidates/motorcycle\.png: ") as raised:
+            search_repdata(**arguments | change)
+        assert "\n" not in str(raised.value)
+        (torn["candidates"] / "motorcycle.png").unlink()
+        report = search_repdata(**arguments | change, on_progress=progress)
+        assert report.candidates == 4
+        measured = [done for stage, done, *_ in progress.stages if stage == "measure ranges"]
+        assert measured == [1]  # the rocket, behind the motorcycle
+
+    def test_headers(self, arguments, images, tmp_path, progress):
+        """LR that does not fit HR is found from the headers, before anything is decoded."""
+        for side, factor in (("HR", 1), ("LRx3", 2)):
+            (tmp_path / "set" / side).mkdir(parents=True)
+            image = Image.open(images / "scored/astronaut.png")
+            image = image.resize((image.width // factor, image.height // factor))
+            image.save(tmp_path / "set" / side / "image.png")
+        with pytest.raises(ImageError, match=r"LRx3/image\.png: 30 x 30 pixels are not 1/3"):
+            search_repdata(**arguments | {"validation": tmp_path / "set"}, on_progress=progress)
+        assert {stage for stage, *_ in progress.stages} <= {
+            *("check candidates", "check validation images"),
+        }
+        assert not arguments["out"].exists()
