@@ -1,5 +1,6 @@
 """Work on a Dask cluster: the same result as here, whatever becomes of its workers."""
 
+import gc
 import json
 import os
 import signal
@@ -21,6 +22,9 @@ from qsr.calibration import cluster as cluster_module
 from qsr.calibration.cluster import ClusterLostError, cluster
 from qsr.calibration.executor import completed
 from qsr.errors import ModelError, StudyError, UsageError
+
+# Dask leaves sockets and pipes of a closed cluster to the garbage collector, which then warns.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 NAMES = tuple(f"crop{index}" for index in range(8))
 
@@ -67,6 +71,7 @@ def start():
     yield started_with
     for local in started:
         local.close()
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,7 @@ def two():
     """A cluster of two worker processes that are restarted when they die."""
     with local_cluster(2) as local:
         yield local
+    gc.collect()
 
 
 @pytest.fixture
@@ -377,13 +383,19 @@ class TestRefusals:
         assert "\n" not in str(refused.value)
 
     @pytest.mark.parametrize("setup", ["hide('qsr')", "other_version('numpy')"])
-    def test_unfit_worker_joins(self, two, worker_elsewhere, calls, setup):
+    @pytest.mark.parametrize("shared_before", [False, True])
+    def test_unfit_worker_joins(self, *, two, worker_elsewhere, calls, setup, shared_before):
         """A worker that joins later and is unfit gives no result; it is named."""
+        value = Traveller(calls)
         with cluster(two.scheduler_address) as executor:
-            worker_elsewhere(two.scheduler_address, setup)
+            if shared_before:
+                executor.share(value)
+            hal = worker_elsewhere(two.scheduler_address, setup)
             wait_until(lambda: len(two.scheduler.workers) == 3)
             with pytest.raises(StudyError, match="the worker hal at tcp://"):
-                list(completed(slowly, Traveller(calls), enumerate(range(30)), executor))
+                list(completed(slowly, value, enumerate(range(30)), executor))
+        hal.kill()
+        wait_until(lambda: len(two.scheduler.workers) == 2)
 
     def test_not_installed(self, monkeypatch):
         """Without the extra, one line says how to install it."""
