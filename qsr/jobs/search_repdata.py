@@ -39,6 +39,7 @@ from qsr.data.decoded import DecodedPairs, HeldPairs, decode, held
 from qsr.data.pairs import Pair, find_pairs
 from qsr.errors import ImageError, ModelError, UsageError
 from qsr.evaluation import PsnrScore
+from qsr.images import image_size
 from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.models import load_float, short_name
@@ -303,12 +304,14 @@ class _Search:
     ) -> RangeTable:
         """Measure the ranges of the candidates, which are loaded where they are measured."""
         asked = self.asked
-        there = ((pair.name, pair.load_lr) for pair in pairs)
+        # Images of one size follow each other: TFLite plans its memory anew for each new size.
+        by_size = sorted(pairs, key=lambda pair: image_size(pair.lr_path or pair.hr_path))
+        there = ((pair.name, pair.load_lr) for pair in by_size)
         images: Iterable[tuple[str, ImageSource]] = (
-            there if asked.dask is None else self._loaded_here(pairs)
+            there if asked.dask is None else self._loaded_here(by_size)
         )
         with self._stage("measure ranges"):
-            return collect(
+            table = collect(
                 self.folder.float_model,
                 images,
                 reader=asked.reader,
@@ -318,8 +321,10 @@ class _Search:
                 executor=executor,
                 store=self.folder.ranges,
                 on_image=lambda done: asked.on_progress("measure ranges", done, len(pairs)),
-                on_bad=self._leave_out if asked.skip_bad_images else None,
+                on_bad=self._leave_out,
             )
+        measured = set(table.images)
+        return table.subset(pair.name for pair in pairs if pair.name in measured)
 
     def _known_ranges(self, content: bytes) -> dict[str, tuple[float, float]]:
         """Return the ranges that no image is needed for."""
@@ -333,8 +338,6 @@ class _Search:
             try:
                 yield pair.name, pair.load_lr()
             except ImageError as error:
-                if not self.asked.skip_bad_images:
-                    raise
                 self._leave_out(pair.name, error)
 
     def _fp32(
@@ -370,19 +373,19 @@ class _Search:
         return pairs
 
     def _decoded(self, pairs: Sequence[Pair], folder: Path) -> DecodedPairs:
-        def leave_out(error: ImageError) -> None:
-            self.skipped.append(str(error))
-
         return decode(
             pairs,
             folder,
-            on_bad=leave_out if self.asked.skip_bad_images else None,
+            on_bad=lambda error: self._leave_out("", error),
             on_progress=lambda done, total: self.asked.on_progress(
                 "decode validation images", done, total
             ),
         )
 
     def _leave_out(self, _: str, error: ImageError) -> None:
+        """Take note of a bad image; stop if the user did not ask to go on without it."""
+        if not self.asked.skip_bad_images:
+            raise ImageError(f"{error} (--skip-bad-images goes on without such images)") from error
         self.skipped.append(str(error))
 
     def _travelling(self, pairs: DecodedPairs) -> DecodedPairs | HeldPairs:
