@@ -24,6 +24,23 @@ Image = NDArray[np.uint8]
 _IMAGE_DIMENSIONS = 4
 
 
+def layer_label(name: str) -> str:
+    """Return a layer's name for tables: ``first_conv`` of ``net/first_conv/Relu;net/...``.
+
+    What was fused into the tensor, the model's name before the first ``/`` and the operation after
+    the last are dropped. Not unique: the outputs of one split share it. What TensorFlow calls
+    ``StatefulPartitionedCall:0`` is the model's ``output``.
+
+    Args:
+        name: of the tensor.
+    """
+    if name.startswith("StatefulPartitionedCall"):
+        return "output"
+    first = name.split(";", maxsplit=1)[0]
+    parts = first.removeprefix("serving_default_").removesuffix(":0").split("/")
+    return "/".join(parts[1:-1]) or parts[-1]
+
+
 @dataclass(frozen=True)
 class LayerError:
     """How far the integer model is off at one tensor that both models have.
@@ -64,17 +81,8 @@ class LayerError:
 
     @property
     def label(self) -> str:
-        """The layer's name alone, for tables: ``first_conv`` of ``net/first_conv/Relu;net/...``.
-
-        What was fused into the tensor, the model's name before the first ``/`` and the operation
-        after the last are dropped. Not unique: the outputs of one split share it. What TensorFlow
-        calls ``StatefulPartitionedCall:0`` is the model's ``output``.
-        """
-        if self.name.startswith("StatefulPartitionedCall"):
-            return "output"
-        first = self.name.split(";")[0]
-        parts = first.removeprefix("serving_default_").removesuffix(":0").split("/")
-        return "/".join(parts[1:-1]) or parts[-1]
+        """The layer's name alone, for tables; see :func:`layer_label`."""
+        return layer_label(self.name)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,10 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 def test_commands():
     """These are the commands."""
-    assert COMMANDS == ["compare", "evaluate", "quantize", "search-repdata", "train", "upscale"]
+    expected = [
+        *("audit-repdata", "compare", "evaluate", "quantize", "search-repdata", "train", "upscale")
+    ]
+    assert expected == COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -72,7 +75,7 @@ def test_nothing_heavy():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_one_function(name):
     """A command calls one public function of ``qsr.jobs``, which needs no command line."""
-    file = "search" if name == "search-repdata" else name
+    file = name.removesuffix("-repdata")
     tree = ast.parse((Path(qsr.cli.__file__).parent / f"{file}.py").read_text(encoding="utf-8"))
     (function,) = (
         node
