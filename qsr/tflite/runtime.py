@@ -18,14 +18,13 @@ from qsr.tflite.receptive_field import receptive_radius
 Image = NDArray[np.uint8]
 
 RGB_CHANNELS = 3
-LARGEST_TILE = 1024
-"""Larger pictures are run in overlapping tiles of at most this many LR pixels a side."""
-
-LARGEST_KEEPING_TILE = 384
-"""The same for a runner whose inner tensors are kept, which takes many times the memory."""
+LARGEST_TILE = 384
+"""Larger pictures are run in overlapping tiles of at most this many LR pixels a side; larger tiles
+take more time, and more memory if the inner tensors are kept."""
 
 _PROBE_SIZE = 48
 _MIN_PROBE_PSNR_DB = 15.0
+_CLEAR_PROBE_PSNR_DB = 30.0
 _FAR_BEYOND_WHITE = 1e4
 _SIGNED_TOLERANCE = 0.02
 _SIGNED_MARGIN_DB = 3.0
@@ -118,7 +117,6 @@ class Runner:
         self.facts = facts if facts is not None else inspect_model(model, source=source)
         self._source = source
         self._interpreter = _interpreter(model, source, threads, keep_tensors=keep_tensors)
-        self._keeps = keep_tensors or len(self._interpreter.get_output_details()) > 1
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._size: tuple[int, int] | None = None
@@ -266,9 +264,8 @@ class Runner:
             return self.facts.fixed_size
         if self.facts.receptive_radius is None:
             return height, width
-        largest = min(LARGEST_TILE, LARGEST_KEEPING_TILE) if self._keeps else LARGEST_TILE
-        halo = self._halo(min(height, largest), min(width, largest))
-        return _even_window(height, largest, halo), _even_window(width, largest, halo)
+        halo = self._halo(min(height, LARGEST_TILE), min(width, LARGEST_TILE))
+        return _even_window(height, LARGEST_TILE, halo), _even_window(width, LARGEST_TILE, halo)
 
     def _halo(self, window_height: int, window_width: int) -> int:
         """Return the overlap that makes pieces equal the whole picture, where one does and fits."""
@@ -370,7 +367,7 @@ def _inspect(model: bytes, source: str) -> ModelFacts:
     return ModelFacts(
         scale=scale,
         fixed_size=fixed,
-        value_max=_value_max(psnr, source) if graph.output.dtype == "float32" else 1.0,
+        value_max=_value_max(graph, psnr, source) if graph.output.dtype == "float32" else 1.0,
         input_dtype=graph.input.dtype,
         output_dtype=graph.output.dtype,
         quantized=any(tensor.quantized for tensor in graph.activations),
@@ -510,9 +507,16 @@ def _refuse_signed(
         )
 
 
-def _value_max(psnr: dict[float, float], source: str) -> float:
-    """Return the range of values in which the output is most like the enlarged probe."""
+def _value_max(graph: Graph, psnr: dict[float, float], source: str) -> float:
+    """Return the range of values in which the output is like the enlarged probe.
+
+    A network of 0..1 takes 0..255 as well where nothing clips, and even better, as its biases are
+    then small against the picture; to one of 0..255, a picture of 0..1 is lost among the biases. So
+    it is 0..1 if both are clear, unless the network scales or clips by 255.
+    """
     best = max(psnr, key=lambda value_max: psnr[value_max])
+    if psnr[1.0] >= _CLEAR_PROBE_PSNR_DB and not _scales_bytes(graph):
+        best = 1.0
     if psnr[best] == -np.inf:
         raise ModelError(f"{source}: gives values that are not finite; its weights are broken")
     if not psnr[best] >= _MIN_PROBE_PSNR_DB:
@@ -522,6 +526,16 @@ def _value_max(psnr: dict[float, float], source: str) -> float:
             "another normalisation"
         )
     return best
+
+
+def _scales_bytes(graph: Graph) -> bool:
+    """Whether a single number stored in the model is 255 or 1/255."""
+    numbers = [
+        float(graph.constant(tensor.index).reshape(()))
+        for tensor in graph.tensors
+        if tensor.constant and tensor.dtype == "float32" and np.prod(tensor.shape) == 1
+    ]
+    return bool(np.isclose(numbers, 255.0).any() or np.isclose(numbers, 1 / 255).any())
 
 
 def probe_picture(height: int = _PROBE_SIZE, width: int = _PROBE_SIZE) -> Image:

@@ -84,7 +84,7 @@ class TestExact:
         model = request.getfixturevalue(network)
         image = skimage.data.chelsea()[60:150, 100:170]
         expected = oracle_ranges(model, [image[None] / np.float32(255)])
-        monkeypatch.setattr(runtime, "LARGEST_KEEPING_TILE", 32)
+        monkeypatch.setattr(runtime, "LARGEST_TILE", 32)
         table = cal.collect(model, {"chelsea": image})
         assert table.tensors == tuple(expected)
         np.testing.assert_allclose(spans(table, 0), list(expected.values()), rtol=1e-6, atol=1e-6)

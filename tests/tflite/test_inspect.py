@@ -247,3 +247,17 @@ def keras(function, *, channels=3, dtype=None):
 
     picture = tf_keras.Input((None, None, channels), dtype=dtype)
     return convert_keras(tf_keras.Model(picture, function(picture)))
+
+
+@pytest.mark.parametrize(("white", "clip"), [(1.0, False), (255.0, True)])
+def test_white_where_both_ranges_explain(white, clip):
+    """A network without biases is one of 0..1, unless it clips to 255."""
+    import tensorflow as tf
+    import tf_keras
+
+    picture = tf_keras.Input((None, None, 3))
+    features = tf_keras.layers.Conv2D(12, 1, use_bias=False)(picture)
+    larger = tf.nn.depth_to_space(features, 2)
+    model = tf_keras.Model(picture, tf.minimum(larger, 255.0) if clip else larger)
+    model.set_weights([np.tile(np.eye(3), (1, 4))[None, None]])
+    assert inspect_model(convert_keras(model)).value_max == white

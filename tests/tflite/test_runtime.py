@@ -277,7 +277,7 @@ class TestReading:
 
     def test_tiles(self, trained_xcat, monkeypatch):
         """A picture is cut as for a runner that keeps every tensor."""
-        monkeypatch.setattr(runtime, "LARGEST_KEEPING_TILE", 40)
+        monkeypatch.setattr(runtime, "LARGEST_TILE", 40)
         indices = [tensor.index for tensor in runtime.Graph(trained_xcat).activations[1:]]
         runner = reading_runner(trained_xcat, indices)
         pieces = list(Runner(trained_xcat, keep_tensors=True).pieces(PICTURE))
