@@ -33,6 +33,13 @@ def test_extremes(table):
     assert proposal.is_data_set
 
 
+def test_in_any_order(table):
+    """Rows are found by name, whatever the table's order."""
+    turned = table.subset(["h", "c", "a"])
+    assert np.array_equal(together(["c"]).ranges(turned).maximum, table.maximum[2])
+    assert np.array_equal(together(["h"]).ranges(turned).minimum, table.minimum[7])
+
+
 def test_mean(table):
     """The mean is that of the minima and that of the maxima, of the images named alone."""
     ranges = Proposal(("b", "e", "i"), "mean").ranges(table)

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ranges_as_model import FLOAT_MODEL, Noisy, as_model, ends_of, noisy_table, number_of
+from ranges_as_model import (
+    FLOAT_MODEL,
+    Noisy,
+    as_model,
+    ends_of,
+    images_of,
+    noisy_table,
+    number_of,
+    table_of_sets,
+)
 from search_script import Screened, summary
 
 from qsr import calibration as cal
@@ -93,10 +102,11 @@ class TestSurvivors:
         noise = draws.normal(0, 1, 64)
         noise -= noise.mean()
         spread = noise.std(ddof=1) / 8
-        for lead, left in ((0.0999, ["ahead"]), (0.1001, ["ahead", "behind"])):
-            values = {"ahead": np.zeros(64), "behind": noise - spread * 2.5758293 + lead}
-            laps = Laps(values, (64,))
-            assert laps.left(error=0.005, tolerance=0.1) == left
+        for rounds in (1, 2):
+            for lead, left in ((0.0999, ["ahead"]), (0.1001, ["ahead", "behind"])):
+                behind = noise - spread * 2.5758293 + lead / rounds
+                laps = Laps({"ahead": np.zeros(64), "behind": behind}, (64,) * rounds)
+                assert laps.left(error=0.005, tolerance=0.1) == left
 
     @given(st.lists(st.floats(-50, 50), min_size=1, max_size=9))
     def test_without_noise(self, merits):
@@ -228,11 +238,29 @@ class TestSearch:
             assert trial.score == pytest.approx(truth, abs=4 * spread)
             assert trial.item_scores == ()
 
-    def test_estimates_beside_an_anchor_that_was_dropped(self, table):
-        """A model measured in full before, and dropped early here, still anchors estimates."""
-        noisy = Noisy(lambda model: merit(model) - 9 * (ends_of(model)[1].max() > 0.99))
-        study = self.search(noisy, table, strategy=TwoRounds(), baseline=table.images[:1])
-        assert all(np.isfinite(trial.score) for trial in study.trials)
+    def test_estimates_on_the_same_items(self):
+        """An estimate compares items that both models were measured on, hard ones or easy."""
+        table = table_of_sets(3)
+        hard = np.array([0, 1, *[50] * 14])
+        beside = {"a": [-9] * 16, "b": [3, 1] * 8, "c": [1, 3, *[-7, -9] * 7]}
+        values = {name: hard + np.array(by) for name, by in beside.items()}
+        scores = {"a": 10.0, "b": 9.0}  # though the screen likes b more
+
+        class Misled(Laps):
+            def __call__(self, model, start, stop):
+                return self.values[images_of(model, table)][start:stop].tolist()
+
+        study = cal.search(
+            FLOAT_MODEL,
+            table,
+            lambda model: [scores[images_of(model, table)]],
+            race=Race(Misled(values, (2, 16))),
+            baseline=["a"],
+        )
+        a, b, c = study.trials[1:]
+        assert (a.score, b.score) == (10.0, 9.0)
+        assert c.dropped
+        assert c.score == 10.0 + np.mean([1, 3]) - (-9)
 
     def test_always_a_winner(self, table):
         """The best of a batch with nothing to beat is measured in full, beside the baseline."""
@@ -261,10 +289,11 @@ class TestSearch:
 
     def test_baseline_cannot_be_run(self, table):
         """Estimates lean on no baseline whose score is no number."""
-        together = as_model(b"", table.merged())
-        noisy = Noisy(lambda model: nan if model == together else merit(model))
-        study = self.search(noisy, table)
-        assert all(np.isfinite(trial.score) for trial in study.trials[1:])
+        first = as_model(b"", table.merged(table.images[:1]))
+        noisy = Noisy(lambda model: nan if model == first else merit(model))
+        study = self.search(noisy, table, baseline=table.images[:1])
+        assert np.isnan([trial.score for trial in study.trials[:2]]).all()
+        assert np.isfinite([trial.score for trial in study.trials[2:]]).all()
 
     def test_no_rungs(self, table):
         """A screen without items drops nobody."""
@@ -349,18 +378,6 @@ class TestSearch:
             ]
         assert summary(studies[0]) == summary(studies[1])
         assert any(trial.dropped for trial in studies[0].trials)
-
-
-class TwoRounds:
-    """Asks for half of the images alone, then for all of them."""
-
-    name = "two rounds"
-
-    def propose(self, table):
-        """Ask twice."""
-        singles = [cal.Proposal((name,)) for name in table.images]
-        yield Batch(singles[:20])
-        yield Batch(singles)
 
 
 class Repeating:

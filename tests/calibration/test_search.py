@@ -34,6 +34,7 @@ from qsr.calibration.executor import local_processes
 from qsr.calibration.objective import objective_value
 from qsr.calibration.race import Race
 from qsr.calibration.strategies.base import Batch
+from qsr.calibration.study import Trial, best_of
 from qsr.errors import ModelError, StudyError, UsageError
 
 NAMES = tuple(f"crop{index}" for index in range(8))
@@ -72,6 +73,23 @@ def journal(tmp_path):
 def models_are_ranges(monkeypatch):
     """Have models made of their ranges."""
     monkeypatch.setattr("qsr.calibration.bench.quantize", as_model)
+
+
+def test_best_of():
+    """The best has the highest score of those measured in full, and no estimate beats it."""
+    first, second, third, estimate, broken = (
+        Trial(cal.Proposal((name,)), score, items, name)
+        for name, score, items in (
+            ("a", 1.0, (1.0,)),
+            ("b", 2.0, (2.0,)),
+            ("c", 2.0, (2.0,)),
+            ("d", 9.0, ()),
+            ("e", nan, (nan,)),
+        )
+    )
+    assert best_of([broken, first, estimate, second, third]) is second
+    assert best_of([estimate, broken]) is None
+    assert best_of([]) is None
 
 
 class TestReal:
