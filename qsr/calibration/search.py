@@ -69,9 +69,9 @@ def search(
         All trials, the best one with its model, and what it is worth on the confirmation items.
 
     Raises:
-        ModelError: a model cannot be quantized or run, or none of those tried can be.
-        UsageError: a score gives no number, the strategy's settings do not fit the candidates, or
-            a race for another objective than the mean.
+        ModelError: none of the models tried can be quantized and run.
+        UsageError: a score gives no number or not as many for each model, the strategy's settings
+            do not fit the candidates, or a race for another objective than the mean.
         StudyError: the table is of another model; the journal is of another study, damaged, in
             use, or cannot be written; or a worker was killed.
     """

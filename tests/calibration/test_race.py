@@ -362,6 +362,22 @@ class TestSearch:
         of_model = {trial.model_hash: trial.score for trial in study.trials}
         assert all(trial.score == of_model[trial.model_hash] for trial in study.trials)
 
+    @pytest.mark.parametrize("noise", [0.0, 0.002])
+    def test_tuning(self, noise):
+        """Tuning in a race gets as far as without, and makes dropped moves that help together."""
+        table = noisy_table(20, 6)
+        off = np.exp(np.random.default_rng(0).uniform(-0.5, 0.5, (2, 6)))
+        goal = off * [table.minimum.mean(axis=0), table.maximum.mean(axis=0)]
+
+        def merit(model):
+            return -float((np.log(ends_of(model) / goal) ** 2).sum())
+
+        noisy, exact = (Noisy(merit, noise=noise, rungs=(64, 128)) for _ in range(2))
+        study = self.search(noisy, table, strategy=cal.RangeStatistics())
+        whole = self.search(exact, table, strategy=cal.RangeStatistics(), exact=True)
+        assert merit(study.model) > merit(whole.model) - 0.002
+        assert len(noisy.scored) < 0.12 * len(exact.scored)
+
     def test_workers(self, table):
         """Two processes race as one does."""
         with local_processes(2) as pool:

@@ -60,14 +60,16 @@ def _improved(
     helped: dict[tuple[str, bool], tuple[Trial, float]] = {}
     for (end, factor), trial in zip(moves, alone, strict=True):
         before = helped[end][0].score if end in helped else chosen.score
-        if not trial.dropped and trial.score > before:
+        if trial.score > before:  # an estimate will do to choose what is measured together
             helped[end] = trial, factor
     if not helped:
         return None
     together = chosen.proposal
     for end, (_, factor) in helped.items():
         together = _moved(together, end, factor)
-    return best_of([*(trial for trial, _ in helped.values()), *(yield Batch([together], chosen))])
+    found = yield Batch([together], chosen)
+    best = best_of([*(trial for trial, _ in helped.values()), *found])
+    return best if best is not None and best.score > chosen.score else None
 
 
 def _ends(table: RangeTable) -> list[tuple[str, bool]]:
