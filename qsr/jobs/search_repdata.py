@@ -180,15 +180,19 @@ class _Search:
         candidates, validation = asked.images or write_bundled(folder.photographs)
         candidate_pairs = self._pairs(candidates, facts, "check candidates")
         validation_pairs = self._pairs(validation, facts, "check validation images")
+        confirmation_pairs: tuple[Pair, ...] = ()
+        if asked.confirmation is not None:
+            confirmation_pairs = self._pairs(asked.confirmation, facts, "check confirmation images")
         with self._stage("check that the model can be quantized"):
             check_quantizable(content, asked.scheme, source=asked.model)
             write_model(folder.float_model, content)
         with self._stage("decode validation images"):
-            decoded = self._decoded(validation_pairs, folder.decoded)
+            decoded = self._decoded(validation_pairs, folder.decoded, "decode validation images")
             confirming = None
-            if asked.confirmation is not None:
-                pairs = self._pairs(asked.confirmation, facts, "check confirmation images")
-                confirming = self._decoded(pairs, folder.decoded_confirmation)
+            if confirmation_pairs:
+                confirming = self._decoded(
+                    confirmation_pairs, folder.decoded_confirmation, "decode confirmation images"
+                )
         with self._executor() as executor:
             table = self._table(content, candidate_pairs, facts, executor)
             parts = divide(decoded, confirming, table.image_hashes)
@@ -372,14 +376,12 @@ class _Search:
         self.skipped += skipped
         return pairs
 
-    def _decoded(self, pairs: Sequence[Pair], folder: Path) -> DecodedPairs:
+    def _decoded(self, pairs: Sequence[Pair], folder: Path, stage: str) -> DecodedPairs:
         return decode(
             pairs,
             folder,
             on_bad=lambda error: self._leave_out("", error),
-            on_progress=lambda done, total: self.asked.on_progress(
-                "decode validation images", done, total
-            ),
+            on_progress=lambda done, total: self.asked.on_progress(stage, done, total),
         )
 
     def _leave_out(self, _: str, error: ImageError) -> None:
