@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, sqrt
+from statistics import NormalDist
 
 import numpy as np
 
@@ -43,7 +44,11 @@ def paired_bootstrap(
     """Return the mean of ``a - b``, item by item, with its bootstrap percentile interval.
 
     Items are resampled, each with both its scores, so that what makes an item hard for both drops
-    out. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
+    out (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3). The fewer
+    the items, the farther out the percentiles lie, as the plain ones would claim too much: this is
+    the "expanded percentile interval" of Hesterberg, "What Teachers Should Know About the
+    Bootstrap", The American Statistician 69(4), 2015. Fewer than five items are beyond its help: by
+    chance alone all lie on one side of zero once in 2^(n - 1) times.
 
     Args:
         a: scores of one model.
@@ -67,8 +72,29 @@ def paired_bootstrap(
             for _ in range(_RESAMPLES // _BLOCK)
         ]
     )
-    tail = 50 * (1 - confidence)
+    tail = 100 * _expanded_tail((1 - confidence) / 2, len(differences))
     low, high = np.percentile(means, [tail, 100 - tail])
     return Interval(
         float(differences.mean()), float(low), float(high), confidence, len(differences)
+    )
+
+
+def _expanded_tail(tail: float, items: int) -> float:
+    """Return the share of resamples to be left out at each end, for the interval to be honest.
+
+    Args:
+        tail: share that is left out for ever so many items.
+        items: number of items, at least 2.
+    """
+    return NormalDist().cdf(-sqrt(items / (items - 1)) * _student(1 - tail, items - 1))
+
+
+def _student(probability: float, freedom: int) -> float:
+    """Return a quantile of Student's t: Abramowitz and Stegun, 26.7.5, to within 0.03 from 3 on."""
+    z = NormalDist().inv_cdf(probability)
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
     )
