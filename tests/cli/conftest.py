@@ -44,7 +44,7 @@ def qsr(capsys):
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """Three folders of HR crops: four ``candidates``, two ``validation`` images, and ``empty``."""
+    """Three folders of HR crops: four ``candidates``, four ``validation`` images, and ``empty``."""
     root = tmp_path_factory.mktemp("photos")
     crops = {
         "candidates/astronaut": skimage.data.astronaut()[0:60, 170:230],
@@ -52,7 +52,9 @@ def photos(tmp_path_factory):
         "candidates/coffee": skimage.data.coffee()[100:160, 200:260],
         "candidates/rocket": skimage.data.rocket()[150:204, 300:366],
         "validation/astronaut": skimage.data.astronaut()[100:160, 170:230],
+        "validation/chelsea": skimage.data.chelsea()[160:220, 200:269],
         "validation/coffee": skimage.data.coffee()[200:254, 300:360],
+        "validation/rocket": skimage.data.rocket()[220:280, 300:366],
     }
     for name, crop in crops.items():
         path = root / f"{name}.png"

@@ -1,10 +1,11 @@
 """Input that cannot be used: one clear line, an exit code, nothing made and nothing lost."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from qsr.jobs.run_folder import RunFolder
 
@@ -45,10 +46,24 @@ def bad_folder(photos, tmp_path):
     return make
 
 
+@pytest.fixture
+def mirrored(photos, tmp_path):
+    """Make a folder with the mirror images of another."""
+
+    def make(side):
+        folder = tmp_path / f"mirrored {side}"
+        folder.mkdir()
+        for path in (photos / side).iterdir():
+            ImageOps.mirror(Image.open(path)).save(folder / path.name)
+        return folder
+
+    return make
+
+
 class TestImages:
     """Folders and images."""
 
-    @pytest.mark.parametrize("side", ["--candidates", "--validation"])
+    @pytest.mark.parametrize("side", ["--candidates", "--validation", "--confirmation"])
     @pytest.mark.parametrize("kind", ["missing", "empty", "candidates/coffee.png"])
     def test_folder(self, search, photos, tmp_path, side, kind):
         """A folder that is missing, empty or a file is named, and no run folder is left."""
@@ -62,7 +77,8 @@ class TestImages:
         line = search("--candidates", folder).failure
         assert line.startswith(f"qsr: {folder / 'bad.png'}: ")
         assert "--skip-bad-images" in line
-        assert not (tmp_path / "run").exists()
+        assert (tmp_path / "run").exists() == (kind == "truncated")  # its header is good
+        assert not (tmp_path / "run/study.jsonl").exists()
         said = search("--candidates", folder, "--skip-bad-images")
         assert said.code == 0
         assert "all 3 candidates" in said.out
@@ -100,7 +116,10 @@ class TestImages:
             colour.convert(mode).save(folder / f"{mode}.png")
         deep = np.asarray(colour.convert("L")).astype(np.uint16) * 257
         Image.fromarray(deep).save(folder / "deep.png")
-        assert search("--candidates", folder, "--validation", folder).code == 0
+        validation = Path(shutil.copytree(folder, tmp_path / "validation"))
+        for path in validation.iterdir():
+            ImageOps.mirror(Image.open(path)).save(path)
+        assert search("--candidates", folder, "--validation", validation).code == 0
 
     @pytest.mark.parametrize("what", ["size", "name"])
     def test_pairs(self, search, photos, tmp_path, what):
@@ -114,6 +133,54 @@ class TestImages:
         line = search("--validation", tmp_path / "set").failure
         assert "LRx3" in line
         assert "image.png" in line
+
+
+class TestDivision:
+    """Validation images that cannot be divided into some that choose and some that confirm."""
+
+    def test_too_few(self, search, photos, tmp_path):
+        """Two images are too few; what is needed and where to give it is said."""
+        (tmp_path / "two").mkdir()
+        for name in ("coffee", "rocket"):
+            shutil.copy(photos / f"validation/{name}.png", tmp_path / "two")
+        said = search("--validation", tmp_path / "two")
+        assert said.code == 2
+        assert "too few validation images" in said.failure
+        assert "give more with --validation, or others with --confirmation" in said.failure
+
+    def test_candidates(self, search, photos, tmp_path):
+        """When every validation image is a candidate, by its pixels, that is said."""
+        folder = tmp_path / "renamed"
+        folder.mkdir()
+        for number, path in enumerate(sorted((photos / "candidates").iterdir())):
+            Image.open(path).save(folder / f"{number}.bmp")
+        said = search("--validation", folder)
+        assert said.code == 2
+        assert "4 of them, such as 0, are candidates" in said.failure
+        assert "found by their pixels" in said.failure
+
+    def test_confirmation(self, search, photos, mirrored):
+        """Images that confirm may come from a folder of their own, but not be known already."""
+        assert search("--confirmation", mirrored("validation")).code == 0
+        said = search("--confirmation", photos / "validation")
+        assert said.code == 2
+        assert "4 of them, such as astronaut, are candidates or chosen on too" in said.failure
+
+
+class TestCluster:
+    """A Dask scheduler that is not there."""
+
+    @pytest.mark.parametrize(
+        ("address", "code"), [("tcp://127.0.0.1:1", 1), ("127.0.0.1", 2), ("tcp://nowhere", 2)]
+    )
+    def test_unreachable(self, *, qsr, network, photos, tmp_path, address, code):
+        """The address is named, in one line."""
+        sides = (f"--{side}={photos / side}" for side in ("candidates", "validation"))
+        out = ("--out", tmp_path / "run")
+        said = qsr("search-repdata", network, *sides, *out, "--dask", address)
+        assert address in said.failure
+        assert "scheduler" in said.failure
+        assert said.code == code
 
 
 class TestModels:
@@ -170,6 +237,15 @@ class TestOptions:
         [
             (("--scheme", "uint9"), "no scheme named 'uint9'; give one of: uint8, int8"),
             (("--reader", "other"), "'other' is not one of 'exact', 'converter'"),
+            (
+                ("--strategy", "best"),
+                "no strategy named 'best'; give one of: linear, greedy, random, all, coverage, r",
+            ),
+            (
+                ("--objective", "median"),
+                "no objective named 'median'; give one of: mean, worst, p5",
+            ),
+            (("--dask", "tcp://127.0.0.1:1"), "--workers counts processes on this machine"),
             (("--workers", "0"), "--workers must be at least 1, not 0"),
             (("--workers", "many"), "'--workers'"),
             (("--candidate", "x"), "No such option: --candidate"),
@@ -188,6 +264,12 @@ class TestOptions:
         """One of the two folders is not enough."""
         said = qsr("search-repdata", network, side, photos / "candidates")
         assert said.failure == "qsr: give both --candidates and --validation, or neither"
+        assert said.code == 2
+
+    def test_confirmation_alone(self, qsr, network, photos):
+        """Confirmation images need the others."""
+        said = qsr("search-repdata", network, "--confirmation", photos / "candidates")
+        assert said.failure == "qsr: give --candidates and --validation with --confirmation"
         assert said.code == 2
 
     @pytest.mark.parametrize(
@@ -221,7 +303,9 @@ class TestFolders:
     @pytest.fixture
     def contents(self):
         """Read every file below a folder."""
-        return lambda folder: {path: path.read_bytes() for path in folder.rglob("*.*")}
+        return lambda folder: {
+            path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()
+        }
 
     def test_foreign(self, search, tmp_path, contents):
         """A folder of other things is not touched."""
@@ -236,17 +320,26 @@ class TestFolders:
         [
             (("--scheme", "int8"), "other scheme"),
             (("--reader", "converter"), "reader: exact there, converter here"),
-            (("--candidates", "{photos}/validation"), "candidates: "),
-            (("--validation", "{photos}/candidates"), "other validation"),
         ],
     )
-    def test_another_study(self, search, *, searched, photos, contents, words, named):
+    def test_another_study(self, search, *, searched, contents, words, named):
         """A run of other work is told from this one, and not touched."""
         before = contents(searched)
-        line = search(*(word.format(photos=photos) for word in words)).failure
+        line = search(*words).failure
         assert f"{searched / 'study.jsonl'}: belongs to another study" in line
         assert named in line
         assert contents(searched) == before
+
+    @pytest.mark.parametrize("side", ["candidates", "validation"])
+    def test_other_images(self, search, *, searched, mirrored, contents, side):
+        """A run on other images is told from this one, and its results are not touched."""
+        results = ("study.jsonl", "summary.json", "model_uint8.tflite", "ranges_chosen.json")
+        before = contents(searched)
+        line = search(f"--{side}", mirrored(side)).failure
+        assert f"{searched / 'study.jsonl'}: belongs to another study" in line
+        assert f"other {side}" in line
+        after = contents(searched)
+        assert all(before[searched / name] == after[searched / name] for name in results)
 
     def test_another_model(self, search, searched, xcat, contents, tmp_path):
         """So is the run of another model, whose float model is not replaced."""
@@ -294,7 +387,7 @@ def wrong_networks(tmp_path_factory, trained_xcat_keras):
         return tf.nn.depth_to_space(tf.concat([picture] * 9, axis=-1), 3)
 
     def overflowing(picture):
-        return tf.minimum(enlarged(picture), tf.exp(picture[:, :1, :1] * 1e4 - 8e3) + 1)
+        return tf.minimum(enlarged(picture), tf.exp(picture[:, :1, :1] * 1e4 - 7e3) + 1)
 
     functions = {
         "classifier": lambda picture: tf.reduce_mean(picture, axis=(1, 2)),

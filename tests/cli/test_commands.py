@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +26,53 @@ class TestSearch:
         words = ("search-repdata", network, *on_photos, "--out", tmp_path / "run")
         text = qsr(*words)
         report = parsed(qsr(*words, "--json").out)
-        assert report["resumed_trials"] == 5
-        for name in ("all_images", "best", "median", "worst"):
-            score = report[name]
-            row = rf"UINT8 .*\s{score['psnr_db']:.3f}\s+{score['drop_db']:.4f}\s"
-            assert re.search(row, text.out)
-            if name != "all_images":
-                assert f"{name} single image, {score['images'][0]}" in text.out
-        assert re.search(rf"FP32, rounded to 8 bits\s+{report['fp32_psnr_db']:.3f}\s", text.out)
+        assert report["resumed_models"] == 5
+        fp32 = report["fp32_confirmation_psnr_db"]
+        for score in (report["baseline"], report["chosen"]):
+            drop = score["confirmation_drop_db"]
+            row = rf"UINT8, .*\s{score['selection_drop_db']:.4f}\s+{fp32 - drop:.3f}\s+{drop:.4f}"
+            assert re.search(rf"{row}\s+{score['worst_confirmation_drop_db']:.3f}\s", text.out)
+        for name in ("best", "median", "worst"):
+            (image,) = report["singles"][name]["images"]
+            shown = rf"single: {image}\s+{report['singles'][name]['selection_drop_db']:.4f}\s"
+            assert re.search(shown, text.out) or report["chosen"]["images"] == [image]
+        assert re.search(rf"FP32, rounded to 8 bits\s+{fp32:.3f}\s", text.out)
+        assert f"chosen: {', '.join(report['chosen']['images'])}" in text.out
+        assert "RGB: 2 images chose, 2 others confirm" in text.out
+        assert f"{report['gain_db']['mean']:.4f} dB" in text.out.replace("+", "")
+        assert "4 trials, 5 different models, 5 measured on all 2 choosing images" in text.out
         assert parsed((tmp_path / "run/summary.json").read_text()) == report
+
+    def test_notes(self, qsr, network, on_photos, photos, tmp_path):
+        """Notes, candidates that confirm nothing and what was chosen are said in words."""
+        folder = Path(shutil.copytree(photos / "candidates", tmp_path / "candidates"))
+        shutil.copy(photos / "validation/coffee.png", folder / "other.png")
+        out = ("--out", tmp_path / "run")
+        said = qsr("search-repdata", network, *on_photos, "--candidates", folder, *out)
+        assert "1 validation images are candidates too (coffee): they chose" in said.out
+        assert "every candidate was measured in full: screening on tiles" in said.out
+        (chosen,) = re.findall(r"^chosen representative data: (.*)$", said.out, re.MULTILINE)
+        said = qsr("search-repdata", network, *on_photos, "--candidates", folder, *out, "--json")
+        assert parsed(said.out)["chosen"]["images"] == chosen.split(", ")
+
+    @pytest.mark.parametrize("strategy", ["greedy", "random", "all", "coverage"])
+    def test_strategies(self, *, qsr, network, searched, on_photos, strategy):
+        """Another strategy goes on in the same folder, and says what it chose."""
+        out = ("--out", searched, "--strategy", strategy)
+        said = qsr("search-repdata", network, *on_photos, *out)
+        assert said.code == 0
+        assert "models resumed: 5" in said.out
+        assert re.search(r"^chosen representative data: \w", said.out, re.MULTILINE)
+        summary = parsed((searched / "summary.json").read_text())
+        assert summary["strategy"] == strategy
+        assert summary["baseline"]["objective_db"] <= summary["chosen"]["objective_db"]
 
     def test_what_is_left(self, searched):
         """The run folder holds the two models, the ranges, the journal and the summary."""
         shown = {path.name for path in searched.iterdir() if not path.name.startswith(".")}
         assert shown == {
-            "model_fp32.tflite", "model_uint8.tflite", "ranges.npz", "study.jsonl", "summary.json"
+            "model_fp32.tflite", "model_uint8.tflite", "ranges.npz", "ranges_chosen.json",
+            "study.jsonl", "summary.json",
         }  # fmt: skip
         assert not (searched / ".decoded").exists()
 
@@ -67,18 +100,24 @@ class TestSearch:
         report = parsed(qsr("search-repdata", "--workers", "1", "--json").out)
         run = Path(report["run_folder"])
         assert (run / "photographs/validation/coffee_01.png").exists()
-        assert (report["candidates"], report["validation_images"]) == (17, 16)
-        order = [report[name]["psnr_db"] for name in ("chosen", "best", "median", "worst")]
-        assert order == sorted(order, reverse=True)
-        assert report["chosen"]["psnr_db"] >= report["all_images"]["psnr_db"]
+        counts = ("candidates", "selection_images", "confirmation_images")
+        assert [report[name] for name in counts] == [17, 8, 8]
+        singles = report["singles"]
+        order = [report["chosen"], *(singles[name] for name in ("best", "median", "worst"))]
+        values = [score["objective_db"] for score in order]
+        assert values == sorted(values, reverse=True)
+        assert report["chosen"]["objective_db"] >= report["baseline"]["objective_db"]
         compared = parsed(qsr("compare", "--limit", "30", "--json").out)
         assert compared["float_model"] == str(run / "model_fp32.tflite")
-        assert compared["drop_db"] == pytest.approx(report["chosen"]["drop_db"], abs=1e-9)
+        chosen = report["chosen"]
+        drop = (chosen["selection_drop_db"] + chosen["confirmation_drop_db"]) / 2  # 8 and 8 images
+        assert compared["drop_db"] == pytest.approx(drop, abs=1e-9)
         words = ("evaluate", "xcat", report["integer_model"], "bicubic", "--json")
         (scores,) = parsed(qsr(*words).out)
         fp32, integer, bicubic = (model["psnr_rgb_db"] for model in scores["evaluations"])
-        assert fp32 == pytest.approx(report["fp32_psnr_db"], abs=1e-9)
-        assert integer == pytest.approx(report["chosen"]["psnr_db"], abs=1e-9)
+        halves = report["fp32_selection_psnr_db"], report["fp32_confirmation_psnr_db"]
+        assert fp32 == pytest.approx(sum(halves) / 2, abs=1e-9)
+        assert integer == pytest.approx(fp32 - drop, abs=1e-9)
         assert fp32 > bicubic
 
     def test_skipped(self, qsr, network, on_photos, photos, tmp_path):

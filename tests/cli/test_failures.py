@@ -145,7 +145,8 @@ class TestNoSpace:
             ("os.fsync", 5, "study.jsonl: cannot be written"),
             ("os.fsync", 7, "study.jsonl: cannot be written"),
             ("pathlib.Path.write_bytes", 2, "model_uint8.tflite: cannot be written"),
-            ("pathlib.Path.write_text", 2, "summary.json: cannot be written"),
+            ("pathlib.Path.write_text", 2, "ranges_chosen.json: cannot be written"),
+            ("pathlib.Path.write_text", 3, "summary.json: cannot be written"),
         ],
     )
     def test_search(self, *, qsr, network, on_photos, tmp_path, monkeypatch, target, at, named):
@@ -160,7 +161,7 @@ class TestNoSpace:
         said = qsr(*words)
         assert said.code == 0
         lines = (tmp_path / "run/study.jsonl").read_text().splitlines()
-        assert len(lines) == len(set(lines)) == 1 + 5
+        assert len(lines) == len(set(lines)) == 1 + 5 + 5 + 2  # models, scores, confirmations
         assert not list((tmp_path / "run").glob("*unfinished*"))
 
     def test_file_size(self, qsr, network, on_photos, tmp_path):
