@@ -6,6 +6,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -161,15 +162,13 @@ def decode(
         _check_room(pairs, folder)
         with path.open("wb") as pixels:
             for done, (pair, loaded) in enumerate(_loaded(pairs), start=1):
-                if not isinstance(loaded, ImageError):
+                if isinstance(loaded, ImageError):
+                    (on_bad or _refuse)(loaded)
+                else:
                     kept.append(pair)
                     sizes.append((loaded[0].shape[0], loaded[0].shape[1]))
                     offsets.append(pixels.tell())
                     pixels.writelines(image.tobytes() for image in loaded)
-                elif on_bad is not None:
-                    on_bad(loaded)
-                else:
-                    raise loaded
                 if on_progress is not None:
                     on_progress(done, len(pairs))
             size = pixels.tell()
@@ -213,9 +212,18 @@ def _load(pair: Pair) -> tuple[Image, Image] | ImageError:
         return error
 
 
+def _refuse(error: ImageError) -> None:
+    """Stop at a pair that cannot be decoded."""
+    raise error
+
+
 def _check_room(pairs: Sequence[Pair], folder: Path) -> None:
     """Raise ImageError if the disk has no room for the pixels, before any is decoded."""
-    pixels = sum(width * height for width, height in (image_size(pair.hr_path) for pair in pairs))
+    pixels = 0
+    for pair in pairs:
+        with suppress(ImageError):  # told when it is decoded
+            width, height = image_size(pair.hr_path)
+            pixels += width * height
     needed = 3 * pixels + 3 * pixels // pairs[0].scale ** 2
     free = shutil.disk_usage(folder).free
     if free < needed:
