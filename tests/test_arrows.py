@@ -40,6 +40,8 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 HEAVY = {
     "PIL",
+    "dask",
+    "distributed",
     "keras",
     "skimage",
     "tensorflow",

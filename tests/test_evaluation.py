@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import astuple
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from qsr.calibration import Scheme, collect, quantize
-from qsr.data.decoded import decode
+from qsr.data.decoded import decode, held
 from qsr.data.pairs import find_pairs
 from qsr.errors import ImageError
 from qsr.evaluation import Evaluation, ImageScore, PsnrScore, evaluate, evaluate_bicubic
 from qsr.images import downscale_bicubic, upscale_bicubic
-from qsr.tflite.runtime import inspect_model
+from qsr.tflite.fold import fold_copies
+from qsr.tflite.graph import Graph
+from qsr.tflite.runtime import Runner, inspect_model
 
 # Two images of one size are apart from each other.
 HR = {
@@ -208,6 +211,40 @@ class TestPsnrScore:
         sent = pickle.dumps(score)
         assert len(sent) < 1500
         assert pickle.loads(sent)(integer) == expected  # noqa: S301
+
+    @pytest.mark.parametrize("fixture", ["integer", "xcat"])
+    def test_held(self, request, decoded, fixture):
+        """Pairs in memory get the scores of those in the file, whatever their order."""
+        model = request.getfixturevalue(fixture)
+        expected = PsnrScore(decoded)(model)
+        assert PsnrScore(held(decoded))(model) == expected
+        for order in ([3, 1, 0, 2], [2, 2, 1]):
+            scores_there = [expected[index] for index in order]
+            assert PsnrScore(held(decoded).at(order))(model) == scores_there
+            assert PsnrScore(decoded.at(order))(model) == scores_there
+
+    def test_sizes_together(self, decoded, integer, monkeypatch):
+        """Pictures of one size are run one after the other, so that memory is planned once each."""
+        sizes = []
+        upscale = Runner.upscale
+
+        def noted(runner, lr):
+            sizes.append(lr.shape[:2])
+            return upscale(runner, lr)
+
+        monkeypatch.setattr(Runner, "upscale", noted)
+        PsnrScore(decoded, inspect_model(integer))(integer)
+        assert len(sizes) == 4
+        assert [size for size, _ in groupby(sizes)] == sorted(set(sizes))
+        assert len(set(sizes)) < 4
+
+    def test_folded(self, decoded, integer, run_bare):
+        """Operators that are skipped change no score: TFLite's own kernels run the model whole."""
+        assert len(Graph(fold_copies(integer)).operators) < len(Graph(integer).operators)
+        expected = [
+            psnr(run_bare(integer, lr[None], fast=True)[0], hr, 1) for lr, hr in pairs_at(3)
+        ]
+        assert PsnrScore(decoded)(integer) == pytest.approx(expected, abs=1e-9)
 
     def test_slice(self, decoded, integer):
         """On some of the pairs it gives the scores of those."""

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from qsr.data.decoded import decode
+from qsr.data.decoded import decode, held
 from qsr.data.pairs import Pair, find_pairs
 from qsr.errors import ImageError
 
@@ -105,6 +105,43 @@ class TestContent:
         assert_same(decoded[1:], pairs[1:])
         assert_same(decoded[::-2], pairs[::-2])
         assert decoded[::-2].names == ("coffee", "astronaut")
+
+    @pytest.mark.parametrize("indices", [[2, 0], [1], [], [0, 0, 2]])
+    def test_at(self, pairs, tmp_path, indices):
+        """Pairs picked by number come in the order asked for, from the file and from memory."""
+        decoded = decode(pairs, tmp_path / "decoded")
+        for some in (decoded.at(indices), held(decoded).at(indices)):
+            assert_same(some, [pairs[index] for index in indices])
+            assert some.names == tuple(pairs[index].name for index in indices)
+            assert some.sizes == tuple(decoded.sizes[index] for index in indices)
+
+    def test_held(self, pairs, tmp_path):
+        """Pairs in memory hold the same, need no file, and travel whole."""
+        decoded = decode(pairs, tmp_path / "decoded")
+        whole = held(decoded)
+        assert (whole.names, whole.sizes) == (decoded.names, decoded.sizes)
+        sent = pickle.dumps(whole)
+        pixels(tmp_path).unlink()
+        for kept in (whole, pickle.loads(sent)):  # noqa: S301
+            assert_same(kept, pairs)
+            assert_same(kept[1:], pairs[1:])
+            assert kept[1:].names == decoded.names[1:]
+            assert kept[::-1].sizes == decoded.sizes[::-1]
+        assert not any(isinstance(image, np.memmap) for pair in whole for image in pair)
+
+    def test_many(self, tmp_path):
+        """More pairs than are loaded at once come in the order of their names, none twice."""
+        random = np.random.default_rng(0)
+        crops = {
+            f"{number:02}": random.integers(256, size=(9 + 3 * (number % 7), 12, 3), dtype=np.uint8)
+            for number in range(40)
+        }
+        pairs = save(tmp_path / "many", crops)
+        told = []
+        decoded = decode(pairs, tmp_path / "decoded", on_progress=lambda *now: told.append(now))
+        assert_same(decoded, pairs)
+        assert decoded.names == tuple(crops)
+        assert told == [(done, 40) for done in range(1, 41)]
 
     def test_travels(self, pairs, tmp_path):
         """Pickled, even after it was read, it is a few hundred bytes, and equal when unpickled."""
@@ -204,7 +241,7 @@ class TestAgain:
         program = """
 import os, pickle, sys
 from pathlib import Path
-from qsr.data.decoded import decode
+from qsr.data.decoded import decode, held
 pairs, folder = pickle.loads(bytes.fromhex(sys.argv[1]))
 first = decode(pairs, folder)
 int(first[0][0].sum())
@@ -266,6 +303,49 @@ class TestRefused:
         pairs[1].hr_path.unlink()
         with pytest.raises(ImageError, match=r"chelsea\.png: .*No such file"):
             decode(pairs, tmp_path / "decoded")
+
+    @pytest.mark.parametrize("bad", [0, 1, 2])
+    def test_left_out(self, pairs, count, tmp_path, bad):
+        """On request a damaged photograph is told of and left out, every time it is still there."""
+        path = pairs[bad].hr_path
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        others = [pair for pair in pairs if pair is not pairs[bad]]
+        for _ in range(2):
+            told, steps = [], []
+            decoded = decode(
+                pairs,
+                tmp_path / "decoded",
+                on_bad=told.append,
+                on_progress=lambda *now, steps=steps: steps.append(now),
+            )
+            assert_same(decoded, others)
+            assert decoded.names == tuple(pair.name for pair in others)
+            assert [str(path) in str(error) for error in told] == [True]
+            assert steps == [(1, 3), (2, 3), (3, 3)]
+        path.write_bytes(whole)
+        again, read = count(pairs)
+        assert read == 3
+        assert_same(again, pairs)
+
+    def test_all_left_out(self, pairs, tmp_path):
+        """When every photograph is damaged, leaving them out is an error."""
+        for pair in pairs:
+            pair.hr_path.write_bytes(pair.hr_path.read_bytes()[:200])
+        told = []
+        with pytest.raises(ImageError, match="none of the 3 images can be decoded"):
+            decode(pairs, tmp_path / "decoded", on_bad=told.append)
+        assert len(told) == 3
+
+    def test_stopped_by_the_bad(self, pairs, tmp_path):
+        """What is raised on being told of a damaged photograph comes through."""
+        pairs[0].hr_path.write_bytes(b"no photograph")
+
+        def stop(error):
+            raise ImageError(f"told: {error}")
+
+        with pytest.raises(ImageError, match=r"told: .*astronaut\.png"):
+            decode(pairs, tmp_path / "decoded", on_bad=stop)
 
     def test_unwritable(self, pairs, tmp_path):
         """A folder that cannot be made is an error that names it."""

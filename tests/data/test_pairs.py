@@ -251,6 +251,70 @@ class TestCheck:
         assert seen == [(done, 3, threading.get_ident()) for done in (1, 2, 3)]
 
 
+class TestHeaders:
+    """Headers alone are read, which finds what they tell."""
+
+    def check(self, folder, *, min_lr=1, skip_bad=False):
+        """Check the pairs of a folder by their headers."""
+        return check_pairs(find_pairs(folder, 3), min_lr=min_lr, skip_bad=skip_bad, decoded=False)
+
+    def test_good(self, photographs, monkeypatch):
+        """Good pairs come back in order, and nothing is decoded."""
+        monkeypatch.setattr("qsr.data.pairs.read_rgb", None)
+        assert self.check(photographs, min_lr=19) == (find_pairs(photographs, 3), ())
+
+    def test_torn(self, photographs):
+        """A file that is torn behind its header passes; one without a header does not."""
+        truncate(photographs / "1.png")
+        assert len(self.check(photographs)[0]) == 3
+        (photographs / "2.png").write_bytes(b"no image")
+        with pytest.raises(ImageError, match=r"2\.png: .* \(--skip-bad-images"):
+            self.check(photographs)
+
+    @pytest.mark.parametrize("decoded", [True, False])
+    def test_small(self, photographs, decoded):
+        """The size of LR is that of HR without what is cut off, as when decoded."""
+        pairs = find_pairs(photographs, 3)
+        kept, problems = check_pairs(pairs, min_lr=20, skip_bad=True, decoded=decoded)
+        assert [pair.name for pair in kept] == ["0"]
+        assert problems[0].endswith("1.png: LR is 30 x 19 pixels; each side needs at least 20.")
+
+    @pytest.mark.parametrize("decoded", [True, False])
+    @pytest.mark.parametrize("size", [(60, 90), (62, 90), (60, 92), (62, 91)])
+    def test_lr_fits(self, tmp_path, size, decoded):
+        """An LR file fits HR that has up to two more rows or columns."""
+        save(tmp_path / "HR/a.png", skimage.data.astronaut()[: size[0], : size[1]])
+        save(tmp_path / "LRx3/a.png", LR)
+        pairs = find_pairs(tmp_path, 3)
+        assert check_pairs(pairs, min_lr=20, skip_bad=False, decoded=decoded) == (pairs, ())
+
+    @pytest.mark.parametrize("decoded", [True, False])
+    @pytest.mark.parametrize("cut", [np.s_[:-1], np.s_[:, :-1], np.s_[:10, :15]])
+    def test_lr_does_not_fit(self, tmp_path, cut, decoded):
+        """An LR file of another size is named with both sizes, whichever way it is found."""
+        save(tmp_path / "HR/a.png")
+        lr = LR[cut]
+        save(tmp_path / "LRx3/a.png", lr)
+        size = f"{lr.shape[1]} x {lr.shape[0]}"
+        with pytest.raises(
+            ImageError, match=rf"LRx3/a\.png: {size} pixels are not 1/3 of the 90 x"
+        ):
+            check_pairs(find_pairs(tmp_path, 3), min_lr=1, skip_bad=False, decoded=decoded)
+
+    @pytest.mark.parametrize("decoded", [True, False])
+    def test_turned(self, tmp_path, decoded):
+        """An HR file that its EXIF data turns on its side fits an upright LR file."""
+        upright = HR[:, :60].transpose(1, 0, 2)[:, :45]
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees
+        (tmp_path / "HR").mkdir()
+        Image.fromarray(np.rot90(upright)).save(tmp_path / "HR/a.png", exif=exif)
+        save(tmp_path / "LRx3/a.png", downscale_bicubic(upright, 3))
+        (pair,) = find_pairs(tmp_path, 3)
+        assert check_pairs([pair], min_lr=15, skip_bad=False, decoded=decoded) == ((pair,), ())
+        assert np.array_equal(pair.load()[1], upright)
+
+
 class TestContentHash:
     """Identity of a file by its bytes."""
 
