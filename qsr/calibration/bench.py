@@ -95,8 +95,7 @@ class Bench:
         """
         digests: Iterator[str] = self._distinct(batch.proposals)
         total = len(batch.proposals)
-        alone = total == 1 and batch.to_beat is None
-        if race is not None and race.screen.rungs and not alone:
+        if race is not None and race.screen.rungs and not self._settled(batch):
             finalists = self._raced(digests, batch, race)
             digests, total = iter(finalists), len(finalists)
         self.score(score, SELECTION, digests, total)
@@ -158,6 +157,13 @@ class Bench:
                 f"score gave {count} numbers for a model and {before} for another; it must give "
                 "one per validation item"
             )
+
+    def _settled(self, batch: Batch) -> bool:
+        """Whether there is nobody to race with, or nothing left to measure."""
+        if len(batch.proposals) != 1:
+            return False
+        known = (self._digest(batch.proposals[0]), SELECTION) in self._journal.scores
+        return batch.to_beat is None or known
 
     def _raced(self, digests: Iterator[str], batch: Batch, race: Race) -> list[str]:
         """Return the hashes of the models that a race leaves."""

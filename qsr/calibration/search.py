@@ -88,8 +88,10 @@ def search(
         validation=validation or {},
     )
     identity["candidates"] = dict(zip(table.images, table.image_hashes, strict=True))
+    reference = together(table.images if baseline is None else baseline)
+    reference.ranges(table)  # complaints come before anything is measured
     asking = (strategy or Linear()).propose(table)
-    batch = next(asking, None)  # a strategy's complaints come before anything is measured
+    batch = next(asking, None)
     with Journal(None if journal is None else Path(journal), identity) as kept:
         resumed = sum(items == SELECTION for _, items in kept.scores)
         bench = Bench(
@@ -100,8 +102,7 @@ def search(
             executor=executor,
             on_progress=on_progress,
         )
-        reference = Batch([together(table.images if baseline is None else baseline)])
-        trials = bench.trials(reference, score, objective)
+        trials: list[Trial] = []
         while batch is not None:
             found = bench.trials(batch, score, objective, race)
             trials += found
@@ -109,6 +110,9 @@ def search(
                 batch = asking.send(found)
             except StopIteration:
                 break
+        # Last, as it can then be dropped: it has a rival to beat.
+        (usual,) = bench.trials(Batch([reference], best_of(trials)), score, objective, race)
+        trials.insert(0, usual)
         best = best_of(trials)
         if best is None:
             if bench.refusal is not None:
@@ -120,11 +124,11 @@ def search(
         return Study(
             trials=tuple(trials),
             best=best,
-            baseline=trials[0],
+            baseline=usual,
             model=bench.integer(best.model_hash),
             distinct_models=len({trial.model_hash for trial in trials} - {NO_MODEL}),
             resumed=resumed,
-            confirmation=None if confirm is None else _confirmed(bench, confirm, best, trials[0]),
+            confirmation=None if confirm is None else _confirmed(bench, confirm, best, usual),
         )
 
 

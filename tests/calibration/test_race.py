@@ -255,9 +255,10 @@ class TestSearch:
             table,
             lambda model: [scores[images_of(model, table)]],
             race=Race(Misled(values, (2, 16))),
+            strategy=FirstAlone(),
             baseline=["a"],
         )
-        a, b, c = study.trials[1:]
+        _, _, a, b, c = study.trials
         assert (a.score, b.score) == (10.0, 9.0)
         assert c.dropped
         assert c.score == 10.0 + np.mean([1, 3]) - (-9)
@@ -273,9 +274,27 @@ class TestSearch:
     def test_alone(self, table):
         """What races with nobody is measured in full at once."""
         noisy = Noisy(merit)
-        study = self.search(noisy, table, strategy=cal.Coverage())
+        study = self.search(noisy, table, strategy=cal.AllImages())
         assert noisy.measured == {}
-        assert not study.trials[1].dropped
+        assert not any(trial.dropped for trial in study.trials)
+
+    def test_baseline(self, table):
+        """A baseline that cannot be better than the best is dropped, and confirmed all the same."""
+        noisy = Noisy(merit)
+        study = self.search(noisy, table, confirm=lambda model: [merit(model), 1.0])
+        usual = as_model(b"", table.merged())
+        assert study.baseline.images == table.images
+        assert study.baseline.dropped
+        assert usual not in noisy.scored
+        assert study.baseline.score == pytest.approx(noisy.values(usual).mean(), abs=0.1)
+        assert study.confirmation.baseline == (merit(usual), 1.0)
+
+    def test_baseline_that_may_win(self, table):
+        """A baseline that may be better than the best is measured in full, and wins if it is."""
+        noisy = Noisy(lambda model: float(np.diff(ends_of(model), axis=0).sum()))
+        study = self.search(noisy, table)
+        assert study.best == study.baseline == study.trials[0]
+        assert study.baseline.item_scores == tuple(noisy.values(study.model))
 
     def test_cannot_be_run(self, table):
         """Models whose screen is no number are dropped with no number for a score."""
@@ -287,13 +306,14 @@ class TestSearch:
         assert np.isfinite(study.best.score)
         assert all(number_of(model) >= 0.3 for model in noisy.scored)
 
-    def test_baseline_cannot_be_run(self, table):
-        """Estimates lean on no baseline whose score is no number."""
+    def test_first_cannot_be_run(self, table):
+        """Estimates lean on no model whose score is no number."""
         first = as_model(b"", table.merged(table.images[:1]))
         noisy = Noisy(lambda model: nan if model == first else merit(model))
-        study = self.search(noisy, table, baseline=table.images[:1])
-        assert np.isnan([trial.score for trial in study.trials[:2]]).all()
-        assert np.isfinite([trial.score for trial in study.trials[2:]]).all()
+        study = self.search(noisy, table, strategy=FirstAlone())
+        baseline, *broken = study.trials[:3]
+        assert np.isnan([trial.score for trial in broken]).all()
+        assert np.isfinite([trial.score for trial in (baseline, *study.trials[3:])]).all()
 
     def test_no_rungs(self, table):
         """A screen without items drops nobody."""
@@ -394,6 +414,18 @@ class TestSearch:
             ]
         assert summary(studies[0]) == summary(studies[1])
         assert any(trial.dropped for trial in studies[0].trials)
+
+
+class FirstAlone:
+    """Asks for the first image, then for every image."""
+
+    name = "first alone"
+
+    def propose(self, table):
+        """Ask twice."""
+        singles = [together([name]) for name in table.images]
+        yield Batch(singles[:1])
+        yield Batch(singles)
 
 
 class Repeating:
