@@ -145,10 +145,11 @@ class TestReport:
         found = run.fp32_confirmation_psnr_db - run.chosen.confirmation_drop_db
         assert mean(scores) == pytest.approx(found, abs=0.02)  # other kernels: a step
 
-    def test_chosen_ranges(self, run, network, tmp_path):
-        """The ranges that are left behind give the chosen model, byte for byte."""
-        again = tmp_path / "again.tflite"
-        quantize_model(str(network), out=again, ranges=Path(run.run_folder) / "ranges_chosen.json")
+    @pytest.mark.parametrize("pin_io", [True, False])
+    def test_chosen_ranges(self, run, network, tmp_path, pin_io):
+        """The ranges that are left behind, pinned ends too, give the chosen model to the byte."""
+        again, ranges = tmp_path / "again.tflite", Path(run.run_folder) / "ranges_chosen.json"
+        quantize_model(str(network), out=again, ranges=ranges, pin_io=pin_io)
         assert again.read_bytes() == Path(run.integer_model).read_bytes()
 
     def test_integer(self, run):
@@ -421,14 +422,15 @@ class TestArguments:
         assert not arguments["out"].exists()
 
     def test_default_folder(self, arguments, tmp_path, monkeypatch):
-        """Without ``out``, the same arguments find the same folder, and others find another."""
+        """Without ``out``, the same images and model find the same folder, and others another."""
         monkeypatch.chdir(tmp_path)
         first = search_repdata(**arguments | {"out": None})
         again = search_repdata(**arguments | {"out": None})
+        another = search_repdata(**arguments | {"out": None, "strategy": "all", "objective": "p5"})
         other = search_repdata(**arguments | {"out": None, "scheme": "int8"})
         assert Path(first.run_folder).parent == Path("runs")
         assert (again.run_folder, again.resumed_models) == (first.run_folder, 6)
-        assert other.run_folder != first.run_folder
+        assert another.run_folder == first.run_folder != other.run_folder
 
 
 class TestShared:
