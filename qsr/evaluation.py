@@ -1,7 +1,7 @@
 """Scores of any model, float or integer, on LR/HR pairs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,6 +146,11 @@ class PsnrScore:
 
     pairs: DecodedPairs | HeldPairs
     facts: ModelFacts | None = None
+
+    def part(self, index: int, count: int) -> "PsnrScore":
+        """Return what scores part ``index`` of ``count`` of the pairs."""
+        start, stop = (len(self.pairs) * end // count for end in (index, index + 1))
+        return replace(self, pairs=self.pairs[start:stop])
 
     def __call__(self, model: bytes) -> list[float]:
         """Return the PSNR of the model's 8-bit result on each pair, in the order of ``pairs``.

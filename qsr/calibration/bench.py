@@ -1,9 +1,10 @@
 """Where a search makes integer models and measures them, each once."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from math import nan
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,19 @@ from qsr.errors import ModelError, StudyError, UsageError
 Score = Callable[[bytes], Sequence[float]]
 """Gives an integer model one score per item, always in the same order; higher is better."""
 
+
+class DivisibleScore(Protocol):
+    """A score that several workers can share when few models are left to measure."""
+
+    def __call__(self, model: bytes) -> Sequence[float]:
+        """Return one score per item."""
+        ...
+
+    def part(self, index: int, count: int) -> Score:
+        """Return what scores part ``index`` of ``count``; all parts in order are the whole."""
+        ...
+
+
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, done, total)."""
 
@@ -37,6 +51,12 @@ NO_MODEL = ""
 
 Shared = TypeVar("Shared")
 Argument = TypeVar("Argument")
+Key = TypeVar("Key")
+
+_FEW = 4
+"""So few models are measured in parts: else some workers would have nothing to do."""
+
+_PARTS = 8
 
 
 class Bench:
@@ -47,6 +67,8 @@ class Bench:
         table: the ranges of the candidates.
         scheme: how to quantize.
         journal: keeps every measurement.
+        reference: what is taken off each selection item's score before the objective; None for
+            nothing.
         executor: where to measure; None measures here.
         on_progress: called after each measurement.
 
@@ -61,6 +83,7 @@ class Bench:
         table: RangeTable,
         scheme: Scheme,
         journal: Journal,
+        reference: Sequence[float] | None,
         executor: Executor | None,
         on_progress: Progress | None,
     ) -> None:
@@ -69,6 +92,7 @@ class Bench:
         self._table = table
         self._scheme = scheme
         self._journal = journal
+        self._reference = reference
         self._executor = executor
         self._on_progress = on_progress
         self._hashes: dict[Proposal, str] = {}
@@ -80,7 +104,11 @@ class Bench:
             self._proposals[digest] = proposal
 
     def trials(
-        self, batch: Batch, score: Score, objective: Objective, race: Race | None = None
+        self,
+        batch: Batch,
+        score: Score | DivisibleScore,
+        objective: Objective,
+        race: Race | None = None,
     ) -> list[Trial]:
         """Measure a batch, each model as far as it takes.
 
@@ -103,7 +131,9 @@ class Bench:
         found = [(proposal, self._digest(proposal)) for proposal in batch.proposals]
         return [Trial(proposal, *values[digest], digest) for proposal, digest in found]
 
-    def score(self, score: Score, items: str, digests: Iterable[str], total: int) -> None:
+    def score(
+        self, score: Score | DivisibleScore, items: str, digests: Iterable[str], total: int
+    ) -> None:
         """Measure models in full.
 
         Args:
@@ -112,17 +142,24 @@ class Bench:
             digests: hashes of the models; those that were measured are passed over.
             total: how many there are, at most.
         """
+        count = _PARTS if total <= _FEW and hasattr(score, "part") else 1
+        found: dict[str, dict[int, Sequence[float]]] = defaultdict(dict)
 
-        def unscored() -> Iterator[tuple[str, bytes]]:
+        def unscored() -> Iterator[tuple[tuple[str, int], tuple[bytes, int, int]]]:
             for digest in digests:
                 if (digest, items) not in self._journal.scores:
-                    yield digest, self.integer(digest)
+                    for part in range(count):
+                        yield (digest, part), (self.integer(digest), part, count)
 
-        for digest, scores in self._completed(
-            f"score ({items})", _scored, score, unscored(), total
+        for (digest, part), part_scores in self._completed(
+            f"score ({items})", _scored, score, unscored(), total * count
         ):
-            self._check_count(items, len(scores))
-            self._journal.add_scores(digest, items, 0, scores)
+            found[digest][part] = part_scores
+            if len(found[digest]) == count:
+                parts = found.pop(digest)
+                scores = [one for number in range(count) for one in parts[number]]
+                self._check_count(items, len(scores))
+                self._journal.add_scores(digest, items, 0, scores)
 
     def scores(self, trial: Trial, items: str) -> tuple[float, ...]:
         """Return what was measured in full; empty if nothing was."""
@@ -206,9 +243,9 @@ class Bench:
         stage: str,
         function: Callable[[Shared, Argument], Sequence[float]],
         shared: Shared,
-        arguments: Iterable[tuple[str, Argument]],
+        arguments: Iterable[tuple[Key, Argument]],
         total: int,
-    ) -> Iterator[tuple[str, Sequence[float]]]:
+    ) -> Iterator[tuple[Key, Sequence[float]]]:
         """Run tasks on the executor, and tell how far they are; what is passed over comes last."""
         tell = self._on_progress if self._on_progress is not None else _silent
         done = 0
@@ -263,9 +300,18 @@ class Bench:
         estimates = {} if race is None else self._estimates(digests, batch, race.screen)
         for digest in digests:
             scores = self._journal.scores.get((digest, SELECTION), ())
-            score = objective_value(objective, scores) if scores else estimates.get(digest, nan)
+            score = self._objective(objective, scores) if scores else estimates.get(digest, nan)
             values[digest] = score, scores
         return values
+
+    def _objective(self, objective: Objective, scores: Sequence[float]) -> float:
+        """Return the value of an objective, of what scores exceed the reference by."""
+        if self._reference is None:
+            return objective_value(objective, scores)
+        if len(self._reference) != len(scores):
+            raise UsageError(f"{len(self._reference)} reference scores for {len(scores)} items")
+        exceeding = np.subtract(scores, self._reference)
+        return objective_value(objective, exceeding.tolist())
 
     def _estimates(self, digests: Iterable[str], batch: Batch, screen: Screen) -> dict[str, float]:
         """Return the score that screening lets expect, by the difference from a measured model."""
@@ -277,7 +323,7 @@ class Bench:
             if (digest, name) in known
         }
         measured = {
-            digest: float(np.mean(known[digest, SELECTION]))
+            digest: self._objective("mean", known[digest, SELECTION])
             for digest, values in screened.items()
             if (digest, SELECTION) in known
             and np.isfinite([*known[digest, SELECTION], *values]).all()
@@ -302,9 +348,11 @@ def _silent(stage: str, done: int, total: int) -> None:
     """Say nothing."""
 
 
-def _scored(score: Score, integer: bytes) -> Sequence[float]:
-    """Score a model; runs in a worker."""
-    return score(integer)
+def _scored(score: Any, asked: tuple[bytes, int, int]) -> Sequence[float]:
+    """Score a model on all items, or on a part of them if the score has parts; in a worker."""
+    integer, part, count = asked
+    whole: Score = score if count == 1 else score.part(part, count)
+    return whole(integer)
 
 
 def _screened(screen: Screen, asked: tuple[bytes, int, int]) -> Sequence[float]:

@@ -66,8 +66,9 @@ def _exact(reading: Reading) -> "_Read":
     """Prepare to read tensors that are kept intact; pieces give the whole picture's ranges."""
     facts = inspect_model(reading.model, source=reading.source)
     input_index = Graph(reading.model).input_index
-    inner = [index for index in reading.tensors if index != input_index]
-    columns = [reading.tensors.index(index) for index in inner]
+    joined = _joined(Graph(reading.model), reading.tensors)
+    inner = [index for index in reading.tensors if index != input_index and index not in joined]
+    columns = {index: column for column, index in enumerate(reading.tensors)}
     runner = reading_runner(reading.model, inner, source=reading.source) if inner else None
 
     def read(name: str, image: Image) -> NDArray[np.float32]:
@@ -76,12 +77,51 @@ def _exact(reading: Reading) -> "_Read":
         spans[:] = to_input(ends, "float32", facts.value_max).reshape(2)  # for the input
         if runner is not None:
             try:
-                spans[columns] = _inner(runner, inner, image)
+                spans[[columns[index] for index in inner]] = _inner(runner, inner, image)
             except ModelError as error:
                 raise ImageError(f"{name}: {error}") from error
+        for index, parts in joined.items():
+            of_parts = spans[[columns[part] for part in parts]]
+            spans[columns[index]] = of_parts[:, 0].min(), of_parts[:, 1].max()
         return spans
 
     return read
+
+
+def _joined(graph: Graph, tensors: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    """Return the tensors whose values are those of others together, so that they need no reading.
+
+    They are what channels are split from, and what they are joined to.
+
+    Args:
+        graph: a float model.
+        tensors: numbers of those that are wanted; only these may stand for others.
+
+    Returns:
+        Tensor to its parts, none of which is in the mapping itself.
+    """
+    joined: dict[int, tuple[int, ...]] = {}
+    for operator in graph.operators:
+        if operator.kind == "CONCATENATION" and not operator.options.fusedActivationFunction:
+            whole, parts = operator.outputs[0], operator.inputs
+        elif operator.kind in {"SPLIT", "SPLIT_V"}:
+            whole, parts = _real(graph, operator.inputs)[0], operator.outputs
+        else:
+            continue
+        if whole in joined or graph.tensors[parts[0]].shape[:-1] != graph.tensors[whole].shape[:-1]:
+            continue
+        if whole in tensors and whole != graph.input_index and set(parts) <= set(tensors):
+            joined[whole] = tuple(parts)
+
+    def read(index: int) -> tuple[int, ...]:
+        return sum((read(part) for part in joined[index]), ()) if index in joined else (index,)
+
+    return {whole: read(whole) for whole in joined}
+
+
+def _real(graph: Graph, indices: tuple[int, ...]) -> list[int]:
+    """Return the inputs that are activations: neither sizes nor axes, nor stored numbers."""
+    return [index for index in indices if not graph.tensors[index].constant]
 
 
 def _inner(runner: Runner, indices: list[int], image: Image) -> NDArray[np.float32]:

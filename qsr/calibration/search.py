@@ -1,6 +1,6 @@
 """The search: ask for representative data, quantize, score, tell."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from math import nan
@@ -8,7 +8,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from qsr.calibration.bench import CONFIRMATION, NO_MODEL, SELECTION, Bench, Progress, Score
+from qsr.calibration.bench import (
+    CONFIRMATION,
+    NO_MODEL,
+    SELECTION,
+    Bench,
+    DivisibleScore,
+    Progress,
+    Score,
+)
 from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.journal import Journal
 from qsr.calibration.objective import Objective, objective_named
@@ -27,13 +35,14 @@ from qsr.tflite.files import read_model
 def search(
     model: bytes | str | PathLike[str],
     table: RangeTable,
-    score: Score,
+    score: Score | DivisibleScore,
     *,
     strategy: Strategy | None = None,
     baseline: Iterable[str] | None = None,
     objective: Objective = "mean",
+    reference: Sequence[float] | None = None,
     race: Race | None = None,
-    confirm: Score | None = None,
+    confirm: Score | DivisibleScore | None = None,
     scheme: Scheme | None = None,
     journal: str | PathLike[str] | None = None,
     validation: Mapping[str, Any] | None = None,
@@ -53,6 +62,8 @@ def search(
         strategy: what to try; ``Linear()`` if None.
         baseline: images that together are what the winner is compared with; all if None.
         objective: what makes a model the best: ``mean``, ``worst`` or ``p5`` of its item scores.
+        reference: score of each selection item that is taken off before the objective: that of the
+            float model makes ``worst`` the item that loses most. None takes off nothing.
         race: drops candidates early that cannot win, for the objective ``mean``; None measures
             every candidate on every item.
         confirm: scores winner and baseline on items that ``score`` never sees; None leaves that
@@ -88,8 +99,8 @@ def search(
         validation=validation or {},
     )
     identity["candidates"] = dict(zip(table.images, table.image_hashes, strict=True))
-    reference = together(table.images if baseline is None else baseline)
-    reference.ranges(table)  # complaints come before anything is measured
+    usual_practice = together(table.images if baseline is None else baseline)
+    usual_practice.ranges(table)  # complaints come before anything is measured
     asking = (strategy or Linear()).propose(table)
     batch = next(asking, None)
     with Journal(None if journal is None else Path(journal), identity) as kept:
@@ -99,6 +110,7 @@ def search(
             table=table,
             scheme=scheme or Scheme(),
             journal=kept,
+            reference=reference,
             executor=executor,
             on_progress=on_progress,
         )
@@ -111,7 +123,7 @@ def search(
             except StopIteration:
                 break
         # Last, as it can then be dropped: it has a rival to beat.
-        (usual,) = bench.trials(Batch([reference], best_of(trials)), score, objective, race)
+        (usual,) = bench.trials(Batch([usual_practice], best_of(trials)), score, objective, race)
         trials.insert(0, usual)
         best = best_of(trials)
         if best is None:
@@ -132,7 +144,9 @@ def search(
         )
 
 
-def _confirmed(bench: Bench, confirm: Score, best: Trial, baseline: Trial) -> Confirmation:
+def _confirmed(
+    bench: Bench, confirm: Score | DivisibleScore, best: Trial, baseline: Trial
+) -> Confirmation:
     """Measure winner and baseline on the confirmation items."""
     models = dict.fromkeys([best.model_hash, baseline.model_hash])
     models.pop(NO_MODEL, None)

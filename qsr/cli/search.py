@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 _SHOWN = 3
 """Names that a line gives of many."""
 
+_FEW_IMAGES = 5
+"""Fewer tell nothing: their interval excludes 0 by chance alone too often."""
+
+_CHOOSING = {
+    "mean": "choosing, PSNR (dB)",
+    "worst": "choosing, worst (dB)",
+    "p5": "choosing, p5 (dB)",
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -101,23 +110,23 @@ def search_repdata(
 def _print(report: "RepdataReport") -> None:
     io = report.scheme.io.upper()
     rows = [
-        ["FP32, rounded to 8 bits", "", f"{report.fp32_confirmation_psnr_db:.3f}", "", ""],
-        _row(f"{io}, all {report.candidates} candidates together", report.baseline, report),
+        ["FP32, rounded to 8 bits", "", f"{report.fp32_psnr_db:.3f}", "", ""],
+        _row(f"{io}, all {report.candidates} candidates together", report.baseline),
     ]
-    if report.chosen.images != report.baseline.images or report.chosen.statistic != "extremes":
-        rows.append(_row(f"{io}, chosen: {_described(report.chosen)}", report.chosen, report))
+    if not _same(report.chosen, report.baseline):
+        rows.append(_row(f"{io}, chosen: {_described(report.chosen)}", report.chosen))
     if report.singles is not None:
         for label, score in (
             ("best", report.singles.best),
             ("median", report.singles.median),
             ("worst", report.singles.worst),
         ):
-            if score.images != report.chosen.images:
-                rows.append(_row(f"{io}, {label} single: {score.images[0]}", score, report))
+            if not _same(score, report.chosen):
+                rows.append(_row(f"{io}, {label} single: {score.images[0]}", score))
     print_table(
         f"{report.model}, RGB: {report.selection_images} images chose, "
         f"{report.confirmation_images} others confirm",
-        ["model", "drop, choosing (dB)", "PSNR (dB)", "drop (dB)", "worst image"],
+        ["model", _CHOOSING[report.objective], "PSNR (dB)", "drop (dB)", "worst image"],
         rows,
     )
     for line in (*_words(report), *report.notes):
@@ -142,8 +151,13 @@ def _words(report: "RepdataReport") -> list[str]:
     gain, images = report.gain_db, report.confirmation_images
     interval = f"{gain.confidence:.0%} interval {gain.low:+.4f} to {gain.high:+.4f}"
     measured = f"({interval}) on {images} images that chose nothing"
-    if report.chosen.images == report.baseline.images and report.chosen.statistic == "extremes":
+    if _same(report.chosen, report.baseline):
         verdict = "nothing tried beats all candidates together"
+    elif images < _FEW_IMAGES:
+        verdict = (
+            f"{gain.mean:+.4f} dB against all together, on {images} images that chose nothing: too "
+            "few to tell whether it is better"
+        )
     elif gain.low > 0:
         verdict = f"it is better than all together by {gain.mean:.4f} dB {measured}"
     elif gain.high < 0:
@@ -160,9 +174,9 @@ def _words(report: "RepdataReport") -> list[str]:
     )
     if report.racing is not None:
         lines.append(
-            f"{report.racing.dropped} were dropped after at most {report.racing.tiles} tiles, each "
-            f"comparison wrong with probability {report.racing.error:g} at most, for a loss of at "
-            f"most {report.racing.tolerance_db:g} dB; ~ marks estimates; --exact measures all"
+            f"{report.racing.dropped} were dropped after at most {report.racing.tiles} tiles (each "
+            f"comparison wrong with probability {report.racing.error:g}, by more than "
+            f"{report.racing.tolerance_db:g} dB); ~ marks estimates; --exact measures all"
         )
     if report.shared_images:
         lines.append(
@@ -172,20 +186,26 @@ def _words(report: "RepdataReport") -> list[str]:
     return lines
 
 
-def _row(label: str, score: "ModelScore", report: "RepdataReport") -> list[str]:
+def _row(label: str, score: "ModelScore") -> list[str]:
     if isnan(score.objective_db):
         return [label, "cannot run", "", "", ""]
-    drop = score.confirmation_drop_db
-    worst = score.worst_confirmation_drop_db
     return [
         label,
-        f"~{-score.objective_db:.3f}"
-        if score.selection_drop_db is None
-        else f"{score.selection_drop_db:.4f}",
-        "" if drop is None else f"{report.fp32_confirmation_psnr_db - drop:.3f}",
-        "" if drop is None else f"{drop:.4f}",
-        "" if worst is None else f"{worst:.3f}",
+        f"{'~' if score.estimated else ''}{score.objective_db:.3f}",
+        _decibels(score.psnr_db, 3),
+        _decibels(score.drop_db, 4),
+        _decibels(score.worst_drop_db, 3),
     ]
+
+
+def _decibels(value: float | None, places: int) -> str:
+    return "" if value is None else f"{value:.{places}f}"
+
+
+def _same(score: "ModelScore", other: "ModelScore") -> bool:
+    """Whether two are made from the same."""
+    made = [(one.images, one.statistic, one.tuned_tensors) for one in (score, other)]
+    return made[0] == made[1]
 
 
 def _described(score: "ModelScore") -> str:

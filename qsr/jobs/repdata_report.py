@@ -1,7 +1,7 @@
 """What a search for representative images reports."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 import numpy as np
@@ -14,18 +14,19 @@ from qsr.calibration.scheme import Scheme
 
 @dataclass(frozen=True)
 class ModelScore:
-    """An integer model of the search; drops are from the float model rounded to 8 bits, in dB.
+    """An integer model of the search; PSNR is over RGB, drops are from the float model.
 
     Attributes:
         images: the images whose ranges entered.
         statistic: how they entered: ``extremes`` for a representative data set.
         tuned_tensors: number of tensors whose range was tuned afterwards.
-        objective_db: what was maximised: minus the drop, over the selection images; NaN if TFLite
-            cannot run the model, as happens to one whose ranges are of a black image.
+        objective_db: what was maximised on the images that chose: their mean PSNR, or minus what
+            the worst or the 5th percentile of them loses; NaN if TFLite cannot run the model, as
+            happens to one whose ranges are of a black image.
         estimated: whether ``objective_db`` was estimated on tiles: the model was dropped early.
-        selection_drop_db: mean over the images that chose; None if estimated.
-        confirmation_drop_db: mean over the images that chose nothing; None if not measured.
-        worst_confirmation_drop_db: of the image that loses most among these.
+        psnr_db: mean over the images that confirm; None if not measured.
+        drop_db: how far that lies below the float model, its output rounded to 8 bits.
+        worst_drop_db: of the image that loses most among those that confirm.
     """
 
     images: tuple[str, ...]
@@ -33,9 +34,9 @@ class ModelScore:
     tuned_tensors: int
     objective_db: float
     estimated: bool
-    selection_drop_db: float | None
-    confirmation_drop_db: float | None = None
-    worst_confirmation_drop_db: float | None = None
+    psnr_db: float | None = None
+    drop_db: float | None = None
+    worst_drop_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class RepdataReport:
         selection_images: number of images that chose.
         confirmation_images: number of images that chose nothing.
         validation: the folder that the validation images lie in, as an absolute path.
-        fp32_selection_psnr_db: mean RGB PSNR of the float model, its output rounded to 8 bits.
-        fp32_confirmation_psnr_db: the same on the confirmation images.
+        fp32_psnr_db: mean RGB PSNR of the float model on the confirmation images, its output
+            rounded to 8 bits.
         chosen: the best of all.
         baseline: all candidates together as one representative data set, the usual practice.
         gain_db: how much less the chosen model loses than the baseline, on the confirmation images.
@@ -119,8 +120,7 @@ class RepdataReport:
     selection_images: int
     confirmation_images: int
     validation: str
-    fp32_selection_psnr_db: float
-    fp32_confirmation_psnr_db: float
+    fp32_psnr_db: float
     chosen: ModelScore
     baseline: ModelScore
     gain_db: Interval
@@ -137,22 +137,33 @@ class RepdataReport:
     stage_seconds: Mapping[str, float]
 
 
-def model_score(trial: Trial, confirmed: Sequence[float] | None = None) -> ModelScore:
+def model_score(
+    trial: Trial,
+    confirmed: Sequence[float] | None = None,
+    fp32: Sequence[float] | None = None,
+) -> ModelScore:
     """Return what is known of a trial.
 
     Args:
-        trial: whose item scores are minus the drop in dB.
-        confirmed: the same on each confirmation image, if measured.
+        trial: of the search.
+        confirmed: its PSNR on each confirmation image, if measured.
+        fp32: that of the float model.
     """
-    return ModelScore(
+    found = ModelScore(
         images=trial.images,
         statistic=trial.proposal.statistic,
         tuned_tensors=len(trial.proposal.factors),
         objective_db=trial.score,
         estimated=trial.dropped,
-        selection_drop_db=None if trial.dropped else -float(np.mean(trial.item_scores)),
-        confirmation_drop_db=None if confirmed is None else -float(np.mean(confirmed)),
-        worst_confirmation_drop_db=None if confirmed is None else -min(confirmed),
+    )
+    if confirmed is None or fp32 is None:
+        return found
+    drops = np.subtract(fp32, confirmed)
+    return replace(
+        found,
+        psnr_db=float(np.mean(confirmed)),
+        drop_db=float(drops.mean()),
+        worst_drop_db=float(drops.max()),
     )
 
 

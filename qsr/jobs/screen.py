@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from zipfile import BadZipFile
@@ -18,9 +19,12 @@ from qsr.errors import ModelError
 from qsr.screening import TileErrors, TileScreen, draw_screen, load_screen, tile_side
 from qsr.tflite.runtime import ModelFacts
 
-_PILOTS = (0.5, 0.15)
+_PILOTS = (0.5,)
 """Which candidates show where models differ, by how wide their ranges are, from narrowest (0) to
 widest (1): the usual one, which others are compared with, and one that saturates more."""
+
+_PARTS = 8
+"""Pieces that measuring a pilot is cut into, so that all workers share it."""
 
 
 def screen_for(
@@ -66,23 +70,33 @@ def screen_for(
     if kept.exists():
         with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):  # damaged: drawn anew
             return load_screen(kept, pairs, facts)
-    models = [(number, quantize(model, each, scheme)) for number, each in enumerate(ranges)]
-    measured: dict[int, list[NDArray[np.float64]]] = {}
-    for number, found in completed(_tile_errors, errors, models, executor):
-        measured[number] = found
-        on_progress(len(measured), len(models))
-    if not measured[0]:
+    tasks = [
+        ((number, part), (quantize(model, each, scheme), part))
+        for number, each in enumerate(ranges)
+        for part in range(_PARTS)
+    ]
+    measured: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
+    for place, found in completed(_tile_errors, errors, tasks, executor):
+        measured[place] = found
+        on_progress(len(measured), len(tasks))
+    reference, *pilots = (
+        [image for part in range(_PARTS) for image in measured[number, part]]
+        for number in range(len(ranges))
+    )
+    if not reference:
         return None
-    pilots = [measured[number] for number in range(1, len(models)) if measured[number]]
-    screen = draw_screen(errors, measured[0], pilots)
+    screen = draw_screen(errors, reference, [pilot for pilot in pilots if pilot])
     screen.save(kept)
     return screen
 
 
-def _tile_errors(errors: TileErrors, model: bytes) -> list[NDArray[np.float64]]:
-    """Measure a pilot; nothing if TFLite cannot run it. Runs in a worker."""
+def _tile_errors(errors: TileErrors, asked: tuple[bytes, int]) -> list[NDArray[np.float64]]:
+    """Measure a pilot on a part of the images; nothing if TFLite cannot run it. In a worker."""
+    model, part = asked
+    count = len(errors.pairs)
+    pairs = errors.pairs[count * part // _PARTS : count * (part + 1) // _PARTS]
     try:
-        return errors(model)
+        return replace(errors, pairs=pairs)(model)
     except ModelError:
         return []
 

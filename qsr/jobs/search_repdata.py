@@ -215,10 +215,12 @@ class _Search:
             self._travelling(parts.confirmation),
         )
         with self._stage("score the float model"):
-            total = len(choosing) + len(confirming)
-            fp32_choosing = self._fp32(content, choosing, facts, executor, (0, total))
-            fp32_confirming = self._fp32(
-                content, confirming, facts, executor, (len(choosing), total)
+            fp32_confirming = self._fp32(content, confirming, facts, executor)
+            # The mean is the largest for the same model, whatever is taken off each image's score.
+            reference = (
+                None
+                if asked.objective == "mean"
+                else self._fp32(content, choosing, facts, executor)
             )
         io = asked.scheme.io
         integer_facts = replace(facts, input_dtype=io, output_dtype=io, quantized=True)
@@ -243,15 +245,16 @@ class _Search:
             study = search(
                 folder.float_model,
                 table,
-                _LossScore(PsnrScore(choosing, integer_facts), fp32_choosing),
+                _Score(PsnrScore(choosing, integer_facts)),
                 strategy=asked.strategy,
                 objective=asked.objective,
+                reference=reference,
                 race=race,
-                confirm=_LossScore(PsnrScore(confirming, integer_facts), fp32_confirming),
+                confirm=_Score(PsnrScore(confirming, integer_facts)),
                 scheme=asked.scheme,
                 journal=folder.journal,
                 validation={
-                    "metric": f"minus the drop of psnr_rgb_db, {RGB_SHAVE} px shaved",
+                    "metric": f"psnr_rgb_db, {RGB_SHAVE} px shaved",
                     "selection": parts.selection_hashes,
                     "confirmation": parts.confirmation_hashes,
                 },
@@ -281,10 +284,9 @@ class _Search:
             selection_images=len(choosing),
             confirmation_images=len(confirming),
             validation="",
-            fp32_selection_psnr_db=float(np.mean(fp32_choosing)),
-            fp32_confirmation_psnr_db=float(np.mean(fp32_confirming)),
-            chosen=model_score(study.best, confirmed.best),
-            baseline=model_score(study.baseline, confirmed.baseline),
+            fp32_psnr_db=float(np.mean(fp32_confirming)),
+            chosen=model_score(study.best, confirmed.best, fp32_confirming),
+            baseline=model_score(study.baseline, confirmed.baseline, fp32_confirming),
             gain_db=confirmed.gain,
             singles=singles_of(study),
             racing=_racing(race, study, len(full)),
@@ -350,17 +352,15 @@ class _Search:
         pairs: DecodedPairs | HeldPairs,
         facts: ModelFacts,
         executor: Executor | None,
-        progress: tuple[int, int],
     ) -> tuple[float, ...]:
-        """Return the float model's PSNR on each image, in dB; so many of all are done before."""
-        done, total = progress
+        """Return the float model's PSNR on each image, in dB."""
         bounds = np.linspace(0, len(pairs), min(_FP32_PARTS, len(pairs)) + 1).astype(int).tolist()
         parts = [(start, (start, stop)) for start, stop in pairwise(bounds)]
         scores: dict[int, list[float]] = {}
         for start, found in completed(_psnr_of_part, (content, pairs, facts), parts, executor):
             scores[start] = found
-            done += len(found)
-            self.asked.on_progress("score the float model", done, total)
+            done = sum(len(part) for part in scores.values())
+            self.asked.on_progress("score the float model", done, len(pairs))
         return tuple(score for start in sorted(scores) for score in scores[start])
 
     def _pairs(self, path: Path, facts: ModelFacts, stage: str) -> tuple[Pair, ...]:
@@ -408,18 +408,19 @@ class _Search:
 
 
 @dataclass(frozen=True)
-class _LossScore:
-    """Scores an integer model by minus its drop on each image; NaN if TFLite cannot run it."""
+class _Score:
+    """Scores an integer model on each image, and one that TFLite cannot run by NaN, the last."""
 
     psnr: PsnrScore
-    fp32_psnr_db: tuple[float, ...]
 
     def __call__(self, model: bytes) -> list[float]:
         try:
-            scores = self.psnr(model)
+            return self.psnr(model)
         except ModelError:
-            return [nan] * len(self.fp32_psnr_db)
-        return [score - fp32 for score, fp32 in zip(scores, self.fp32_psnr_db, strict=True)]
+            return [nan] * len(self.psnr.pairs)
+
+    def part(self, index: int, count: int) -> "_Score":
+        return _Score(self.psnr.part(index, count))
 
 
 def _psnr_of_part(

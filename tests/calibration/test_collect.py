@@ -48,6 +48,25 @@ class TestExact:
             expected = oracle_ranges(model, [image[None] / np.float32(255)])
             assert dict(zip(table.tensors, spans(table, row), strict=True)) == expected
 
+    def test_joined_of_joined(self, photographs, oracle_ranges):
+        """Channels split and joined again and again have the ranges of models that end in them."""
+        import tensorflow as tf
+
+        def function(picture):
+            red, rest = tf.split(picture * 0.9, [1, 2], axis=-1)
+            green, blue = tf.split(rest, 2, axis=-1)
+            inner = tf.concat([tf.nn.relu(red - 0.1), green], -1)
+            return tf.concat([tf.exp(inner), blue], -1)
+
+        model = network_with(function)
+        kinds = [operator.kind for operator in Graph(model).operators]
+        assert {"SPLIT", "SPLIT_V"} & set(kinds)
+        assert kinds.count("CONCATENATION") > 1
+        table = cal.collect(model, photographs)
+        for row, image in enumerate(photographs.values()):
+            expected = oracle_ranges(model, [image[None] / np.float32(255)])
+            np.testing.assert_allclose(spans(table, row), list(expected.values()), atol=2e-6)
+
     def test_keras(self, trained_xcat_keras, trained_xcat, photographs):
         """A tensor's range is that of the Keras layer that made it, up to rounding."""
         import tf_keras
@@ -428,7 +447,8 @@ def network_with(function):
 
     picture = tf_keras.Input((None, None, 3))
     shifted = picture - 0.05 if function == "sqrt" else picture
-    traced = picture + 1e-4 * getattr(tf.math, function)(shifted)
+    called = getattr(tf.math, function) if isinstance(function, str) else function
+    traced = picture + 1e-4 * called(shifted)
     return convert_keras(
         tf_keras.Model(picture, tf.nn.depth_to_space(tf.concat([traced] * 4, axis=-1), 2))
     )
