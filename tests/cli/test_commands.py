@@ -27,16 +27,15 @@ class TestSearch:
         text = qsr(*words)
         report = parsed(qsr(*words, "--json").out)
         assert report["resumed_models"] == 5
-        fp32 = report["fp32_confirmation_psnr_db"]
         for score in (report["baseline"], report["chosen"]):
-            drop = score["confirmation_drop_db"]
-            row = rf"UINT8, .*\s{score['selection_drop_db']:.4f}\s+{fp32 - drop:.3f}\s+{drop:.4f}"
-            assert re.search(rf"{row}\s+{score['worst_confirmation_drop_db']:.3f}\s", text.out)
+            row = rf"UINT8, .*\s{score['objective_db']:.3f}\s+{score['psnr_db']:.3f}\s"
+            row += rf"+{score['drop_db']:.4f}\s+{score['worst_drop_db']:.3f}\s"
+            assert re.search(row, text.out)
         for name in ("best", "median", "worst"):
             (image,) = report["singles"][name]["images"]
-            shown = rf"single: {image}\s+{report['singles'][name]['selection_drop_db']:.4f}\s"
+            shown = rf"single: {image}\s+{report['singles'][name]['objective_db']:.3f}\s"
             assert re.search(shown, text.out) or report["chosen"]["images"] == [image]
-        assert re.search(rf"FP32, rounded to 8 bits\s+{fp32:.3f}\s", text.out)
+        assert re.search(rf"FP32, rounded to 8 bits\s+{report['fp32_psnr_db']:.3f}\s", text.out)
         assert f"chosen: {', '.join(report['chosen']['images'])}" in text.out
         assert "RGB: 2 images chose, 2 others confirm" in text.out
         assert f"{report['gain_db']['mean']:.4f} dB" in text.out.replace("+", "")
@@ -109,15 +108,15 @@ class TestSearch:
         assert report["chosen"]["objective_db"] >= report["baseline"]["objective_db"]
         compared = parsed(qsr("compare", "--limit", "30", "--json").out)
         assert compared["float_model"] == str(run / "model_fp32.tflite")
-        chosen = report["chosen"]
-        drop = (chosen["selection_drop_db"] + chosen["confirmation_drop_db"]) / 2  # 8 and 8 images
-        assert compared["drop_db"] == pytest.approx(drop, abs=1e-9)
-        words = ("evaluate", "xcat", report["integer_model"], "bicubic", "--json")
-        (scores,) = parsed(qsr(*words).out)
+        (scores,) = parsed(
+            qsr("evaluate", "xcat", report["integer_model"], "bicubic", "--json").out
+        )
         fp32, integer, bicubic = (model["psnr_rgb_db"] for model in scores["evaluations"])
-        halves = report["fp32_selection_psnr_db"], report["fp32_confirmation_psnr_db"]
-        assert fp32 == pytest.approx(sum(halves) / 2, abs=1e-9)
-        assert integer == pytest.approx(fp32 - drop, abs=1e-9)
+        chosen = report["chosen"]
+        means = chosen["objective_db"], chosen["psnr_db"]  # of 8 and 8 images
+        assert integer == pytest.approx(sum(means) / 2, abs=1e-9)
+        assert compared["drop_db"] == pytest.approx(fp32 - integer, abs=1e-9)
+        assert chosen["drop_db"] == pytest.approx(report["fp32_psnr_db"] - chosen["psnr_db"])
         assert fp32 > bicubic
 
     def test_skipped(self, qsr, network, on_photos, photos, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from statistics import mean
 
 import numpy as np
 import pytest
@@ -74,13 +73,13 @@ def lr_and_hr():
 
 @pytest.fixture(scope="session")
 def trials():
-    """Read what a run's journal holds in full: images and mean score of each proposal."""
+    """Read what a run's journal holds in full: images and mean PSNR of each proposal."""
 
     def read(folder):
         lines = (Path(folder) / "study.jsonl").read_text().splitlines()[1:]
         entries = [json.loads(line) for line in lines]
         scores = {
-            entry["model"]: mean(map(float, entry["scores"]))
+            entry["model"]: float(np.mean(list(map(float, entry["scores"]))))
             for entry in entries
             if entry.get("items") == "selection"
         }

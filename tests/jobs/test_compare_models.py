@@ -10,21 +10,24 @@ from PIL import Image
 
 from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.jobs.compare import compare_models
+from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.quantize import quantize_model
 from qsr.jobs.run_folder import newest_run
 from qsr.jobs.search_repdata import search_repdata
 
 
-def over_all(report, of_selection, of_confirmation):
-    """Return the mean over all validation images from those over the two parts."""
-    counts = report.selection_images, report.confirmation_images
-    return (of_selection * counts[0] + of_confirmation * counts[1]) / sum(counts)
+@pytest.fixture(scope="module")
+def evaluated(run, images):
+    """What a run's models score on all of its validation images."""
+    float_model = str(Path(run.run_folder) / "model_fp32.tflite")
+    (scores,) = evaluate_models([float_model, run.integer_model], [images / "scored"])
+    return scores
 
 
-def drop_of(report):
-    """Return the drop of a run's chosen model over all validation images, in dB."""
-    chosen = report.chosen
-    return over_all(report, chosen.selection_drop_db, chosen.confirmation_drop_db)
+@pytest.fixture(scope="module")
+def drop_db(evaluated):
+    """The drop of the run's chosen model on all of its validation images."""
+    return evaluated.drops_db[1]
 
 
 @pytest.fixture
@@ -37,18 +40,18 @@ class TestWords:
     """What ``fp32``, ``int8`` and ``uint8`` stand for."""
 
     @pytest.mark.parametrize("word", ["int8", "uint8"])
-    def test_run(self, run, images, word):
+    def test_run(self, *, run, images, evaluated, drop_db, word):
         """They are the models of the run, compared on its validation images."""
         report = compare_models("fp32", word, run=Path(run.run_folder))
         assert report.float_model == str(Path(run.run_folder) / "model_fp32.tflite")
         assert report.integer_model == run.integer_model
         assert report.images == str(images / "scored")
-        fp32 = over_all(run, run.fp32_selection_psnr_db, run.fp32_confirmation_psnr_db)
+        fp32, integer = (evaluation.psnr_rgb_db for evaluation in evaluated.evaluations)
         assert report.float_psnr_db == pytest.approx(fp32, abs=1e-9)
-        assert report.integer_psnr_db == pytest.approx(fp32 - drop_of(run), abs=1e-9)
-        assert report.drop_db == pytest.approx(drop_of(run), abs=1e-9)
+        assert report.integer_psnr_db == pytest.approx(integer, abs=1e-9)
+        assert report.drop_db == pytest.approx(drop_db, abs=1e-9)
 
-    def test_newest(self, copied, run, tmp_path, monkeypatch):
+    def test_newest(self, copied, drop_db, tmp_path, monkeypatch):
         """Without a run, the newest finished one below ``runs`` is taken."""
         monkeypatch.chdir(tmp_path)
         shutil.copytree(copied, "runs/newer")
@@ -62,7 +65,7 @@ class TestWords:
         assert found.path == Path("runs/newer")
         report = compare_models()
         assert report.float_model == "runs/newer/model_fp32.tflite"
-        assert report.drop_db == pytest.approx(drop_of(run), abs=1e-9)
+        assert report.drop_db == pytest.approx(drop_db, abs=1e-9)
 
     def test_built_in(self, tmp_path, monkeypatch, progress):
         """Without any run, they are the built-in network, quantized on the spot."""
@@ -83,7 +86,7 @@ class TestWords:
         assert again.float_model == str(network)
         assert again.drop_db == report.drop_db
 
-    def test_two_paths(self, run, network, images, tmp_path, monkeypatch):
+    def test_two_paths(self, *, run, network, images, tmp_path, monkeypatch, drop_db):
         """Two paths need no run."""
         monkeypatch.chdir(tmp_path)
         report = compare_models(
@@ -91,7 +94,7 @@ class TestWords:
             str(Path(run.run_folder) / "model_uint8.tflite"),
             images=images / "scored",
         )
-        assert report.drop_db == pytest.approx(drop_of(run), abs=1e-9)
+        assert report.drop_db == pytest.approx(drop_db, abs=1e-9)
 
 
 class TestImages:
@@ -102,19 +105,19 @@ class TestImages:
         report = compare_models(run=Path(run.run_folder), images=images / "candidates", limit=2)
         assert [image.name for image in report.comparison.images] == ["astronaut", "coffee"]
 
-    def test_moved(self, run, copied):
+    def test_moved(self, copied, drop_db):
         """A run folder that was moved finds its models, and its validation images elsewhere."""
         report = compare_models(run=copied)
-        assert report.drop_db == pytest.approx(drop_of(run), abs=1e-9)
+        assert report.drop_db == pytest.approx(drop_db, abs=1e-9)
 
-    def test_from_elsewhere(self, network, images, tmp_path, monkeypatch):
+    def test_from_elsewhere(self, *, network, images, tmp_path, monkeypatch, drop_db):
         """A run whose images were given from one folder finds them from any other."""
         monkeypatch.chdir(images)
         sides = {"candidates": Path("candidates"), "validation": Path("scored")}
-        report = search_repdata(str(network), **sides, out=tmp_path / "run", workers=1)
+        search_repdata(str(network), **sides, out=tmp_path / "run", workers=1)
         monkeypatch.chdir(tmp_path)
         compared = compare_models(run=tmp_path / "run")
-        assert compared.drop_db == pytest.approx(drop_of(report), abs=1e-9)
+        assert compared.drop_db == pytest.approx(drop_db, abs=1e-9)
 
     def test_bundled_move_along(self, copied, images):
         """The bundled photographs lie in the run folder, and are found where it is now."""

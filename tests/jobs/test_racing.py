@@ -120,7 +120,7 @@ class TestRace:
         assert raced.racing.dropped >= 4
         assert exact.racing is None
         assert (raced.chosen, raced.gain_db) == (exact.chosen, exact.gain_db)
-        for found in ("images", "confirmation_drop_db", "worst_confirmation_drop_db"):
+        for found in ("images", "psnr_db", "drop_db", "worst_drop_db"):
             assert getattr(raced.baseline, found) == getattr(exact.baseline, found)
         for name in ("model_uint8.tflite", "ranges_chosen.json"):
             mine, other = (Path(run.run_folder) / name for run in (raced, exact))
@@ -142,7 +142,7 @@ class TestRace:
         assert not raced.chosen.estimated
         worst = raced.singles.worst
         assert worst.estimated
-        assert worst.selection_drop_db is None
+        assert worst.psnr_db is None
         assert raced.singles.best.images == exact.singles.best.images
         assert (raced.selection_images, raced.confirmation_images) == (3, 4)
 
