@@ -6,9 +6,10 @@ errors of an image and a reference model of about the same quality,
     drop - drop_reference = 10 / (N ln 10) * sum over images (SSE - SSE_reference) / SSE_reference
 
 So any sample of tiles estimates it, each tile weighted by how unlikely it was to be drawn (Hansen
-and Hurwitz, "On the Theory of Sampling from Finite Populations", 1943). Tiles where models differ
-are drawn more often: those where pilot models differ from the reference, and those whose squared
-error is a large part of their image's. Two models are then compared on the same tiles.
+and Hurwitz, "On the Theory of Sampling from Finite Populations", 1943). What quantization adds to
+an error e is some d that hardly depends on the picture; the squared error then changes by 2 e d, in
+proportion to e. So tiles are drawn in proportion to the root of their squared error, over that of
+their image: where models differ most. Two models are compared on the same tiles.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,9 @@ _LARGEST_SHARE = 0.5
 
 _LEAST_TILE = 24
 _SEED = 0
+
+_ANYWHERE = 0.1
+"""Share of the draws that does not look at errors: saturation may strike where there are none."""
 
 
 @dataclass(frozen=True)
@@ -234,17 +238,12 @@ class TileErrors:
         return np.array(errors)
 
 
-def draw_screen(
-    errors: TileErrors,
-    reference: Sequence[NDArray[np.float64]],
-    pilots: Sequence[Sequence[NDArray[np.float64]]],
-) -> TileScreen:
+def draw_screen(errors: TileErrors, reference: Sequence[NDArray[np.float64]]) -> TileScreen:
     """Draw the tiles that models are screened on.
 
     Args:
-        errors: what measured ``reference`` and ``pilots``.
+        errors: what measured ``reference``.
         reference: squared errors per tile of a usual integer model, for each image.
-        pilots: those of a few others, to see where models differ.
 
     Returns:
         The screen, of as many tiles as are affordable.
@@ -255,11 +254,8 @@ def draw_screen(
     places = np.concatenate([np.arange(count) for count in counts])
     per_error = 10 / (len(counts) * log(10) * np.maximum(sums, 1.0))[of_image]
     squared = np.concatenate(list(reference))
-    chance = _normalised(np.sqrt(squared) * per_error)
-    for pilot in pilots:
-        difference = np.abs(np.concatenate(list(pilot)) - squared) * per_error
-        chance += _normalised(difference) / len(pilots)
-    chance /= chance.sum()
+    chance = (1 - _ANYWHERE) * _normalised(np.sqrt(squared) * per_error)
+    chance += _ANYWHERE * _normalised(per_error)
     drawn = np.random.default_rng(_SEED).choice(len(chance), size=errors.affordable, p=chance)
     return TileScreen(
         errors.pairs,

@@ -82,9 +82,9 @@ def measured(large, models):
 
 @pytest.fixture(scope="module")
 def screen(measured):
-    """The screen of the first model with the others as pilots."""
-    errors, (reference, *pilots) = measured
-    return draw_screen(errors, reference, pilots)
+    """The screen of the first model."""
+    errors, (reference, *_) = measured
+    return draw_screen(errors, reference)
 
 
 class TestTiles:
@@ -190,11 +190,11 @@ class TestEstimate:
 
     def test_values(self, measured, models, screen):
         """A tile's value is its weight times the error saved, run alone in any part of the list."""
-        _, (reference, *pilots) = measured
+        _, (reference, *others) = measured
         found = [*screen(models[2], 0, 50), *screen(models[2], 50, 128)]
         for index, value in enumerate(found):
             image, place = screen.images[index], screen.places[index]
-            saved = reference[image][place] - pilots[1][image][place]
+            saved = reference[image][place] - others[1][image][place]
             assert screen.references[index] == reference[image][place]
             assert value == pytest.approx(screen.weights[index] * saved, abs=1e-12)
         assert screen(models[0], 0, 128) == pytest.approx([0] * 128, abs=1e-12)
@@ -218,7 +218,7 @@ class TestEstimate:
         estimates = []
         for seed in range(300):
             monkeypatch.setattr(screening, "_SEED", seed)
-            drawn = draw_screen(errors, tables[0], tables[1:])
+            drawn = draw_screen(errors, tables[0])
             # test_values: this is what the screen gives, without running the models 300 times.
             saved = np.array(
                 [
@@ -237,14 +237,14 @@ class TestEstimate:
         assert np.mean(estimates) == pytest.approx(truth, abs=4 * error + 1.2 * curved)
 
     def test_where_models_differ(self):
-        """Half the draws go where pilots differ; the other half where the error is."""
+        """Nine draws in ten go where the root of the error is large in its image, one anywhere."""
         reference = [np.array([100.0, 400.0, 0.0]), np.array([900.0, 0.0])]
-        pilot = [np.array([100.0, 400.0, 50.0]), np.array([900.0, 0.0])]
         errors = SimpleNamespace(pairs=None, facts=None, side=24, affordable=20_000)
-        drawn = draw_screen(errors, reference, [pilot, pilot])
+        drawn = draw_screen(errors, reference)
         # Roots 10, 20, 0 over 500 and 30, 0 over 900 add up to 0.06 + 0.0333.
-        chances = np.array([0.02, 0.04, 0, 0.1 / 3, 0]) / (0.28 / 3) / 2
-        chances[2] += 0.5
+        chances = 0.9 * np.array([0.02, 0.04, 0, 0.1 / 3, 0]) / (0.28 / 3)
+        anywhere = 1 / np.array([500, 500, 500, 900, 900])
+        chances += 0.1 * anywhere / anywhere.sum()
         place = drawn.places + 3 * drawn.images
         shares = np.bincount(place, minlength=5) / 20_000
         assert shares == pytest.approx(chances, abs=0.015)
@@ -252,10 +252,10 @@ class TestEstimate:
         assert drawn.weights == pytest.approx((per_error / np.maximum(chances, 1e-9))[place])
 
     def test_no_differences(self):
-        """Without a pilot that differs, and without any error, every draw still has a weight."""
+        """Without any error, every draw still has a weight, and every tile a chance."""
         nothing = [np.zeros(4), np.zeros(2)]
         errors = SimpleNamespace(pairs=None, facts=None, side=24, affordable=600)
-        drawn = draw_screen(errors, nothing, [nothing])
+        drawn = draw_screen(errors, nothing)
         assert np.isfinite(drawn.weights).all()
         assert set(zip(drawn.images.tolist(), drawn.places.tolist(), strict=True)) == {
             *((0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)),
@@ -287,8 +287,8 @@ class TestScreen:
 
     def test_same_draw(self, measured, screen):
         """The same measurements give the same tiles."""
-        errors, (reference, *pilots) = measured
-        assert draw_screen(errors, reference, pilots).identity == screen.identity
+        errors, (reference, *_) = measured
+        assert draw_screen(errors, reference).identity == screen.identity
 
     @pytest.mark.parametrize(
         ("tiles", "rungs"),

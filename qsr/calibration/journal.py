@@ -5,8 +5,9 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from io import FileIO
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from qsr.calibration.proposal import Proposal, from_json
 from qsr.errors import StudyError
 
 _FORMAT = 2
+_SYNC_EVERY_SECONDS = 1.0
 
 
 class Journal:
@@ -22,9 +24,9 @@ class Journal:
 
     The first line says whose study it is. A line lists a proposal's images unless an earlier one
     did: then it gives the number of that list, from 0, as hundreds of proposals may share a long
-    one. Each measurement is flushed to disk before it counts, so
-    a killed run loses at most what was under way. A last line torn by a kill is cut off. The file
-    is locked while open (see :func:`qsr.atomic.locked`).
+    one. Each line is handed to the system before it counts, so a killed run loses at most what was
+    under way; a machine that fails loses a second more. A last line torn by either is cut off. The
+    file is locked while open (see :func:`qsr.atomic.locked`).
 
     Args:
         path: the file; created if missing. None keeps everything in memory alone.
@@ -46,6 +48,7 @@ class Journal:
         self._lists: list[tuple[str, ...]] = []
         self._places: dict[tuple[str, ...], int] = {}
         self._file: FileIO | None = None
+        self._synced_at = -inf
         self._opened = ExitStack()
         if path is None:
             return
@@ -77,7 +80,7 @@ class Journal:
         self._opened.close()
 
     def add_model(self, proposal: Proposal, model_hash: str) -> None:
-        """Note which model a proposal gives; on disk with the next measurement.
+        """Note which model a proposal gives.
 
         Raises:
             StudyError: it cannot be written; what was written before stays.
@@ -90,10 +93,10 @@ class Journal:
             "statistic": proposal.statistic,
             "factors": proposal.factors,
         }
-        self._append({"proposal": shown, "model": model_hash}, flush=False)
+        self._append({"proposal": shown, "model": model_hash})
 
     def add_scores(self, model_hash: str, items: str, start: int, scores: Sequence[float]) -> None:
-        """Add the scores of a model on some items, and wait until they are on disk.
+        """Add the scores of a model on some items.
 
         Args:
             model_hash: SHA-256 of the model.
@@ -121,15 +124,16 @@ class Journal:
             self._places[images] = len(self._lists)
             self._lists.append(images)
 
-    def _append(self, line: Mapping[str, Any], *, flush: bool = True) -> None:
+    def _append(self, line: Mapping[str, Any]) -> None:
         if self._file is None:
             return
         try:
             left = _line(line)
             while left:
                 left = left[self._file.write(left) :]
-            if flush:
+            if monotonic() - self._synced_at > _SYNC_EVERY_SECONDS:
                 os.fsync(self._file.fileno())
+                self._synced_at = monotonic()
         except OSError as error:
             raise StudyError(
                 f"{self.path}: cannot be written ({error.strerror}); finished trials are kept: "

@@ -19,12 +19,8 @@ from qsr.errors import ModelError
 from qsr.screening import TileErrors, TileScreen, draw_screen, load_screen, tile_side
 from qsr.tflite.runtime import ModelFacts
 
-_PILOTS = (0.5,)
-"""Which candidates show where models differ, by how wide their ranges are, from narrowest (0) to
-widest (1): the usual one, which others are compared with, and one that saturates more."""
-
 _PARTS = 8
-"""Pieces that measuring a pilot is cut into, so that all workers share it."""
+"""Pieces that measuring the reference is cut into, so that all workers share it."""
 
 
 def screen_for(
@@ -44,8 +40,7 @@ def screen_for(
     None if screening would not be cheaper than measuring the images whole, or if the model cannot
     be run in tiles.
 
-    Two models, each from one candidate alone, are measured on every tile: that shows where models
-    differ.
+    The model of one candidate alone, of median width of its ranges, is measured on every tile.
 
     Args:
         model: content of the float model.
@@ -61,37 +56,32 @@ def screen_for(
     errors = TileErrors(pairs, facts, tile_side(facts))
     if errors.affordable == 0:
         return None
-    ranges = [table.merged([name]) for name in _pilots(table)]
+    ranges = table.merged([_usual(table)])
     key = sha256(
         json.dumps([table.model_hash, *hashes, repr(scheme)]).encode()
-        + b"".join(each.minimum.tobytes() + each.maximum.tobytes() for each in ranges)
+        + ranges.minimum.tobytes()
+        + ranges.maximum.tobytes()
     ).hexdigest()
     kept = path.with_name(f"{path.stem}-{key[:16]}{path.suffix}")
     if kept.exists():
         with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):  # damaged: drawn anew
             return load_screen(kept, pairs, facts)
-    tasks = [
-        ((number, part), (quantize(model, each, scheme), part))
-        for number, each in enumerate(ranges)
-        for part in range(_PARTS)
-    ]
-    measured: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
-    for place, found in completed(_tile_errors, errors, tasks, executor):
-        measured[place] = found
-        on_progress(len(measured), len(tasks))
-    reference, *pilots = (
-        [image for part in range(_PARTS) for image in measured[number, part]]
-        for number in range(len(ranges))
-    )
-    if not reference:
+    integer = quantize(model, ranges, scheme)
+    parts = [(part, (integer, part)) for part in range(_PARTS)]
+    measured: dict[int, list[NDArray[np.float64]]] = {}
+    for part, found in completed(_tile_errors, errors, parts, executor):
+        measured[part] = found
+        on_progress(len(measured), _PARTS)
+    reference = [image for part in range(_PARTS) for image in measured[part]]
+    if len(reference) < len(pairs):  # it cannot be run
         return None
-    screen = draw_screen(errors, reference, [pilot for pilot in pilots if pilot])
+    screen = draw_screen(errors, reference)
     screen.save(kept)
     return screen
 
 
 def _tile_errors(errors: TileErrors, asked: tuple[bytes, int]) -> list[NDArray[np.float64]]:
-    """Measure a pilot on a part of the images; nothing if TFLite cannot run it. In a worker."""
+    """Measure a model on a part of the images; nothing if TFLite cannot run it. In a worker."""
     model, part = asked
     count = len(errors.pairs)
     pairs = errors.pairs[count * part // _PARTS : count * (part + 1) // _PARTS]
@@ -101,10 +91,10 @@ def _tile_errors(errors: TileErrors, asked: tuple[bytes, int]) -> list[NDArray[n
         return []
 
 
-def _pilots(table: RangeTable) -> list[str]:
-    """Return the candidates whose models are compared, the usual one first."""
+def _usual(table: RangeTable) -> str:
+    """Return the candidate of median width of its ranges, each over the widest of its tensor."""
     widths = table.maximum - table.minimum
-    relative = (widths / np.maximum(widths.max(axis=0), np.finfo(np.float32).tiny)).sum(axis=1)
+    widest = np.maximum(widths.max(axis=0), np.finfo(np.float32).tiny)
+    relative = (widths / widest).sum(axis=1)  # a sum, for there may be no tensor
     order = np.argsort(relative, kind="stable")
-    places = [round(place * (len(order) - 1)) for place in _PILOTS]
-    return [table.images[order[place]] for place in dict.fromkeys(places)]
+    return table.images[int(order[(len(order) - 1) // 2])]

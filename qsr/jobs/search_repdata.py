@@ -10,6 +10,7 @@ from itertools import pairwise
 from math import nan
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -186,16 +187,27 @@ class _Search:
         with self._stage("check that the model can be quantized"):
             check_quantizable(content, asked.scheme, source=asked.model)
             write_model(folder.float_model, content)
-        with self._stage("decode validation images"):
-            decoded = self._decoded(validation_pairs, folder.decoded, "decode validation images")
-            confirming = None
-            if confirmation_pairs:
-                confirming = self._decoded(
-                    confirmation_pairs, folder.decoded_confirmation, "decode confirmation images"
-                )
         with self._executor() as executor:
+            with self._stage("decode validation images"):
+                decoded = self._decoded(
+                    validation_pairs, folder.decoded, "decode validation images"
+                )
+                confirming = None
+                if confirmation_pairs:
+                    confirming = self._decoded(
+                        confirmation_pairs,
+                        folder.decoded_confirmation,
+                        "decode confirmation images",
+                    )
             table = self._table(content, candidate_pairs, facts, executor)
             parts = divide(decoded, confirming, table.image_hashes)
+            check_journal(
+                folder.journal,
+                {
+                    "candidates": dict(zip(table.images, table.image_hashes, strict=True)),
+                    "validation": _measured_on(parts),
+                },
+            )
             report = self._searched(content, table, facts, parts, executor)
         shutil.rmtree(folder.decoded, ignore_errors=True)
         shutil.rmtree(folder.decoded_confirmation, ignore_errors=True)
@@ -253,11 +265,7 @@ class _Search:
                 confirm=_Score(PsnrScore(confirming, integer_facts)),
                 scheme=asked.scheme,
                 journal=folder.journal,
-                validation={
-                    "metric": f"psnr_rgb_db, {RGB_SHAVE} px shaved",
-                    "selection": parts.selection_hashes,
-                    "confirmation": parts.confirmation_hashes,
-                },
+                validation=_measured_on(parts),
                 executor=executor,
                 on_progress=asked.on_progress,
             )
@@ -429,6 +437,15 @@ def _psnr_of_part(
     """Score the float model on some images; runs in a worker."""
     content, pairs, facts = shared
     return PsnrScore(pairs[slice(*part)], facts)(content)
+
+
+def _measured_on(parts: HeldOut) -> dict[str, Any]:
+    """Say what scores are measured on, for the journal."""
+    return {
+        "metric": f"psnr_rgb_db, {RGB_SHAVE} px shaved",
+        "selection": parts.selection_hashes,
+        "confirmation": parts.confirmation_hashes,
+    }
 
 
 def _racing(race: Race | None, study: Study, full: int) -> Racing | None:

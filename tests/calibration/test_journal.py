@@ -71,25 +71,41 @@ def test_in_memory(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_on_disk_at_once(path, monkeypatch):
-    """Scores are flushed to disk as one line of strict JSON before they count as added."""
-    flushed = []
+def test_lines(path):
+    """Models and scores are lines of strict JSON, in the file before they count as added."""
     with Journal(path, IDENTITY) as journal:
-        monkeypatch.setattr("os.fsync", lambda _: flushed.append(path.read_bytes()))
         journal.add_model(together(["a"]), ONE)
-        assert flushed == []  # it would only be quantized again
         journal.add_scores(ONE, "selection", 0, [1.5, nan, -inf])
-        assert flushed == [path.read_bytes()]
+        written = path.read_bytes()
 
     def refuse(constant):
         raise AssertionError(constant)
 
-    lines = [json.loads(line, parse_constant=refuse) for line in flushed[0].splitlines()]
+    lines = [json.loads(line, parse_constant=refuse) for line in written.splitlines()]
     assert len(lines) == 3
     assert lines[1]["proposal"]["images"] == ["a"]
     assert lines[2] == {
         "model": ONE, "items": "selection", "start": 0, "scores": [1.5, "nan", "-inf"],
     }  # fmt: skip
+
+
+def test_on_disk_within_a_second(path, monkeypatch):
+    """Each line is in the file at once, and forced to disk if the last time is a second ago."""
+    flushed, now = [], [100.0]
+    monkeypatch.setattr("qsr.calibration.journal.monotonic", lambda: now[0])
+    with Journal(path, IDENTITY) as journal:
+        monkeypatch.setattr("os.fsync", lambda _: flushed.append(path.read_bytes()))
+        before = path.read_bytes()
+        journal.add_scores(ONE, "selection", 0, [1.5, nan, -inf])
+        first = path.read_bytes()
+        assert first.startswith(before)
+        assert len(first) > len(before)
+        assert flushed == []
+        now[0] += 1.5
+        journal.add_scores(OTHER, "selection", 0, [0.5])
+        assert flushed == [path.read_bytes()]
+        journal.add_scores(OTHER, "confirmation", 0, [0.5])
+        assert len(flushed) == 1
 
 
 def test_measured_anew(path):

@@ -10,7 +10,7 @@ from qsr.calibration import Scheme, collect
 from qsr.calibration.executor import local_processes
 from qsr.data.decoded import HeldPairs
 from qsr.images import downscale_bicubic
-from qsr.jobs.screen import _pilots, screen_for
+from qsr.jobs.screen import _usual, screen_for
 from qsr.tflite.runtime import inspect_model
 
 PICTURES = (
@@ -59,20 +59,18 @@ def draw(espcn, table, large, tmp_path):
     return drawn
 
 
-def test_pilots(table):
-    """The usual candidate comes first, then narrower ones, if any; no candidate twice."""
+def test_usual(table):
+    """The reference is the candidate whose ranges are of median width; of two, the narrower."""
     steps = np.arange(1, 5, dtype=np.float32)[:, None]
     stairs = replace(
         table,
         minimum=np.zeros_like(table.minimum),
         maximum=steps[[2, 0, 3, 1]] * np.ones_like(table.maximum),
     )
-    third, first, _, second = stairs.images
-    pilots = _pilots(stairs)
-    assert pilots[0] in {second, third}
-    assert set(pilots[1:]) <= {first, second}
-    assert len(pilots) == len(set(pilots))
-    assert _pilots(stairs.subset([first])) == [first]
+    third, first, fourth, second = stairs.images
+    assert _usual(stairs) == second
+    assert _usual(stairs.subset([third, first, fourth])) == third
+    assert _usual(stairs.subset([first])) == first
 
 
 def test_kept(draw, tmp_path):

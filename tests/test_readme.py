@@ -1,0 +1,42 @@
+"""The Python of the README, run as it stands in a project of somebody else's."""
+
+import re
+from pathlib import Path
+
+import pytest
+import skimage.data
+from PIL import Image
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, trained_xcat):
+    """A folder with a float model and ``photos/``, in which commands and scripts are run."""
+    (tmp_path / "model_fp32.tflite").write_bytes(trained_xcat)
+    (tmp_path / "photos").mkdir()
+    crops = {
+        "a": skimage.data.astronaut()[0:60, 170:230],
+        "b": skimage.data.chelsea()[90:150, 110:176],
+        "c": skimage.data.coffee()[100:160, 200:260],
+        "d": skimage.data.rocket()[150:210, 300:366],
+    }
+    for name, crop in crops.items():
+        Image.fromarray(crop).save(tmp_path / f"photos/{name}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_is_one():
+    """The README shows ``qsr.calibration`` in Python."""
+    assert any("qsr import calibration" in block for block in BLOCKS)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1])
+@pytest.mark.usefixtures("project")
+def test_runs(block):
+    """A Python block of the README runs, exactly as it stands, with nothing defined before."""
+    line = README.read_text("utf-8").partition(block)[0].count("\n")
+    code = compile("\n" * line + block, str(README), "exec")  # errors name the README's line
+    exec(code, {"__name__": "__main__"})  # noqa: S102 (our own README)
