@@ -159,17 +159,20 @@ def _words(report: "RepdataReport") -> list[str]:
             "few to tell whether it is better"
         )
     elif gain.low > 0:
-        verdict = f"it is better than all together by {gain.mean:.4f} dB {measured}"
+        verdict = f"the chosen model is better than all together by {gain.mean:.4f} dB {measured}"
     elif gain.high < 0:
         verdict = (
-            f"it is worse than all together by {-gain.mean:.4f} dB {measured}: the images that "
-            "chose are too few, or of another kind"
+            f"the chosen model is worse than all together by {-gain.mean:.4f} dB {measured}: the "
+            "images that chose are too few, or of another kind"
         )
     else:
-        verdict = f"it is not shown to be better than all together: {gain.mean:+.4f} dB {measured}"
+        verdict = (
+            "the chosen model is not shown to be better than all together: "
+            f"{gain.mean:+.4f} dB {measured}"
+        )
     lines = [verdict]
     lines.append(
-        f"{report.trials} trials, {report.distinct_models} different models, "
+        f"{report.trials} trials and all together: {report.distinct_models} different models, "
         f"{report.measured_models} measured on all {report.selection_images} choosing images"
     )
     if report.racing is not None:
