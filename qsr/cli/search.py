@@ -183,8 +183,8 @@ def _words(report: "RepdataReport") -> list[str]:
         )
     if report.shared_images:
         lines.append(
-            f"{len(report.shared_images)} validation images are candidates too "
-            f"({_few(report.shared_images)}): they chose, and confirm nothing"
+            f"{len(report.shared_images)} validation images are candidates too, or copies of some "
+            f"that chose ({_few(report.shared_images)}): they confirm nothing"
         )
     return lines
 

@@ -96,8 +96,8 @@ class RepdataReport:
         gain_db: how much less the chosen model loses than the baseline, on the confirmation images.
         singles: the single images, if the strategy tried them.
         racing: how candidates were dropped early; None if none was.
-        shared_images: validation images that are candidates too, found by their pixels. They helped
-            to choose and took no part in confirming.
+        shared_images: validation images that are candidates too, or copies of images that chose,
+            found by their pixels. They may have helped to choose, and took no part in confirming.
         notes: one line on each thing that the user should know.
         skipped: one line on each image that was left out as unusable.
         run_folder: where models, ranges, journal and summary lie.
