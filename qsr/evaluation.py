@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qsr.data.decoded import DecodedPairs, HeldPairs
+from qsr.data.decoded import Pairs
 from qsr.errors import ImageError
 from qsr.images import upscale_bicubic
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db, ssim
@@ -144,7 +144,7 @@ class PsnrScore:
         facts: what every model to be scored takes and gives; found anew for each if None.
     """
 
-    pairs: DecodedPairs | HeldPairs
+    pairs: Pairs
     facts: ModelFacts | None = None
 
     def part(self, index: int, count: int) -> "PsnrScore":

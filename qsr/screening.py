@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsr.atomic import replacing
-from qsr.data.decoded import DecodedPairs, HeldPairs
+from qsr.data.decoded import Pairs
 from qsr.errors import ModelError
 from qsr.metrics import RGB_SHAVE, mse
 from qsr.tflite.fold import fold_copies
@@ -74,7 +74,7 @@ class TileScreen:
         references: ``(tiles,)`` squared error of the reference model.
     """
 
-    pairs: DecodedPairs | HeldPairs
+    pairs: Pairs
     facts: ModelFacts
     side: int
     images: NDArray[np.int64]
@@ -135,7 +135,7 @@ class TileScreen:
             )
 
 
-def load_screen(path: Path, pairs: DecodedPairs | HeldPairs, facts: ModelFacts) -> TileScreen:
+def load_screen(path: Path, pairs: Pairs, facts: ModelFacts) -> TileScreen:
     """Read what :meth:`TileScreen.save` wrote; any damage raises whatever it leads to."""
     with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
         names = ("images", "places", "weights", "references")
@@ -202,7 +202,7 @@ class TileErrors:
         side: of a tile, in LR pixels.
     """
 
-    pairs: DecodedPairs | HeldPairs
+    pairs: Pairs
     facts: ModelFacts
     side: int
 

@@ -99,6 +99,10 @@ class Bench:
         self._of_ranges: dict[bytes, str] = {}
         self._proposals: dict[str, Proposal] = {}
         self._just_made = (NO_MODEL, b"")
+        # What this run has asked for. The journal may know more; if that showed, a search would
+        # take another way when it is resumed.
+        self._full: set[str] = set()
+        self._looked_at: dict[str, int] = {}
         for proposal, digest in journal.models.items():
             self._of_ranges[_key(proposal.ranges(table))] = digest
             self._proposals[digest] = proposal
@@ -142,11 +146,14 @@ class Bench:
             digests: hashes of the models; those that were measured are passed over.
             total: how many there are, at most.
         """
-        count = _PARTS if total <= _FEW and hasattr(score, "part") else 1
+        shared = self._executor is not None and total <= _FEW and hasattr(score, "part")
+        count = _PARTS if shared else 1
         found: dict[str, dict[int, Sequence[float]]] = defaultdict(dict)
 
         def unscored() -> Iterator[tuple[tuple[str, int], tuple[bytes, int, int]]]:
             for digest in digests:
+                if items == SELECTION:
+                    self._full.add(digest)
                 if (digest, items) not in self._journal.scores:
                     for part in range(count):
                         yield (digest, part), (self.integer(digest), part, count)
@@ -199,8 +206,7 @@ class Bench:
         """Whether there is nobody to race with, or nothing left to measure."""
         if len(batch.proposals) != 1:
             return False
-        known = (self._digest(batch.proposals[0]), SELECTION) in self._journal.scores
-        return batch.to_beat is None or known
+        return batch.to_beat is None or self._digest(batch.proposals[0]) in self._full
 
     def _raced(self, digests: Iterator[str], batch: Batch, race: Race) -> list[str]:
         """Return the hashes of the models that a race leaves."""
@@ -233,6 +239,8 @@ class Bench:
             if len(values) != items - known:
                 raise UsageError(f"the screen gave {len(values)} numbers for {items - known} items")
             self._journal.add_scores(digest, name, known, values)
+        for digest in asked:
+            self._looked_at[digest] = max(items, self._looked_at.get(digest, 0))
         return {
             digest: np.array(self._journal.scores[digest, name][:items], np.float64)
             for digest in asked
@@ -299,7 +307,7 @@ class Bench:
         values: dict[str, tuple[float, tuple[float, ...]]] = {NO_MODEL: (nan, ())}
         estimates = {} if race is None else self._estimates(digests, batch, race.screen)
         for digest in digests:
-            scores = self._journal.scores.get((digest, SELECTION), ())
+            scores = self._journal.scores[digest, SELECTION] if digest in self._full else ()
             score = self._objective(objective, scores) if scores else estimates.get(digest, nan)
             values[digest] = score, scores
         return values
@@ -318,15 +326,14 @@ class Bench:
         rivals = [] if batch.to_beat is None else [batch.to_beat.model_hash]
         known, name = self._journal.scores, f"screen {screen.identity}"
         screened = {
-            digest: np.array(known[digest, name])
+            digest: np.array(known[digest, name][: self._looked_at[digest]])
             for digest in (*digests, *rivals)
-            if (digest, name) in known
+            if digest in self._looked_at
         }
         measured = {
             digest: self._objective("mean", known[digest, SELECTION])
             for digest, values in screened.items()
-            if (digest, SELECTION) in known
-            and np.isfinite([*known[digest, SELECTION], *values]).all()
+            if digest in self._full and np.isfinite([*known[digest, SELECTION], *values]).all()
         }
         if not measured:
             return {}

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import FileIO
 from math import inf, isfinite
 from pathlib import Path
@@ -77,6 +77,9 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         """Close the file, which gives the lock back."""
+        if self._file is not None:
+            with suppress(OSError):
+                os.fsync(self._file.fileno())
         self._opened.close()
 
     def add_model(self, proposal: Proposal, model_hash: str) -> None:

@@ -51,7 +51,9 @@ class Race:
     Attributes:
         screen: measures models cheaply.
         error: probability, in each comparison, of dropping a candidate that is better than the one
-            ahead by that share (normal approximation of the mean over items).
+            ahead by that share (normal approximation of the mean over items). It is of one
+            comparison: of hundreds of nearly equal candidates the best is dropped more often, for
+            one that is hardly worse.
         tolerance: what may be lost in all rounds together, in units of the score.
     """
 

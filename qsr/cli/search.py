@@ -53,7 +53,11 @@ def search_repdata(
         Path | None, typer.Option(help="Run folder; by default one below runs/.")
     ] = None,
     strategy: Annotated[
-        str, typer.Option(help="What is tried: linear, greedy, random, all, coverage or ranges.")
+        str,
+        typer.Option(
+            help="What is tried: linear, greedy, random, all, coverage or ranges; with settings, "
+            "such as greedy:largest=4 or random:count=50,seed=1."
+        ),
     ] = "linear",
     objective: Annotated[
         str, typer.Option(help="What is maximised over the images: mean, worst or p5.")
@@ -150,7 +154,7 @@ def _words(report: "RepdataReport") -> list[str]:
     """Say what was found, and how sure it is."""
     gain, images = report.gain_db, report.confirmation_images
     interval = f"{gain.confidence:.0%} interval {gain.low:+.4f} to {gain.high:+.4f}"
-    measured = f"({interval}) on {images} images that chose nothing"
+    measured = f"of mean PSNR ({interval}) on {images} images that chose nothing"
     if _same(report.chosen, report.baseline):
         verdict = "nothing tried beats all candidates together"
     elif images < _FEW_IMAGES:
@@ -177,9 +181,9 @@ def _words(report: "RepdataReport") -> list[str]:
     )
     if report.racing is not None:
         lines.append(
-            f"{report.racing.dropped} were dropped after at most {report.racing.tiles} tiles (each "
-            f"comparison wrong with probability {report.racing.error:g}, by more than "
-            f"{report.racing.tolerance_db:g} dB); ~ marks estimates; --exact measures all"
+            f"{report.racing.dropped} were dropped after at most {report.racing.tiles} tiles, by "
+            f"comparing pairs, each at {1 - report.racing.error:.1%} confidence: of many nearly "
+            "equal ones not always the very best is left; ~ marks estimates; --exact measures all"
         )
     if report.shared_images:
         lines.append(

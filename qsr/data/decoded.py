@@ -120,6 +120,38 @@ def held(pairs: DecodedPairs) -> HeldPairs:
     return HeldPairs(pairs.names, tuple((np.array(lr), np.array(hr)) for lr, hr in pairs))
 
 
+@dataclass(frozen=True)
+class SharedPairs(Sequence[tuple[Image, Image]]):
+    """The same, where something else holds the images: what refers to them travels without them.
+
+    Attributes:
+        names: name of each pair.
+        sizes: height and width of each LR image, in pixels.
+        numbers: which of the images each pair is.
+        images: returns all images, wherever it is called.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    numbers: tuple[int, ...]
+    images: Callable[[], Sequence[tuple[Image, Image]]]
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.names)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the pair at ``index``, or the pairs of a slice."""
+        if isinstance(index, slice):
+            names, sizes, numbers = self.names[index], self.sizes[index], self.numbers[index]
+            return SharedPairs(names, sizes, numbers, self.images)
+        return self.images()[self.numbers[index]]
+
+
+Pairs = DecodedPairs | HeldPairs | SharedPairs
+"""Decoded pairs, wherever they are."""
+
+
 def decode(
     pairs: Sequence[Pair],
     folder: Path,

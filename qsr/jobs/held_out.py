@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from qsr.calibration.provenance import image_hash
 from qsr.data.decoded import DecodedPairs
@@ -17,9 +18,9 @@ class HeldOut:
 
     Attributes:
         selection: those that models are chosen on.
-        selection_hashes: of the pixels of their LR images.
+        selection_hashes: of the pixels of their LR and HR images.
         confirmation: those that took no part in choosing.
-        confirmation_hashes: of the pixels of their LR images.
+        confirmation_hashes: of the pixels of their LR and HR images.
         shared: names of validation images that are candidates too, found by their pixels. They
             help to choose, and never confirm.
     """
@@ -56,20 +57,25 @@ def divide(
         confirming = [index for index, digest in enumerate(hashes) if digest in apart]
         choosing = [index for index, digest in enumerate(hashes) if digest not in apart]
         parts = validation.at(choosing), validation.at(confirming)
-        digests = _at(hashes, choosing), _at(hashes, confirming)
         names = [validation.names[index] for index in shared]
     else:
         known = {*candidates, *hashes}
         others = _hashes(confirmation)
         confirming = [index for index, digest in enumerate(others) if digest not in known]
         parts = validation, confirmation.at(confirming)
-        digests = hashes, _at(others, confirming)
         names = [validation.names[index] for index in shared]
         names += [
             name for name, digest in zip(confirmation.names, others, strict=True) if digest in known
         ]
     _check_enough(parts, names)
-    return HeldOut(parts[0], digests[0], parts[1], digests[1], tuple(names))
+    selection, confirming_pairs = parts
+    return HeldOut(
+        selection,
+        _whole_hashes(selection),
+        confirming_pairs,
+        _whole_hashes(confirming_pairs),
+        tuple(names),
+    )
 
 
 def _check_enough(parts: tuple[DecodedPairs, DecodedPairs], shared: Sequence[str]) -> None:
@@ -92,5 +98,5 @@ def _hashes(pairs: DecodedPairs) -> tuple[str, ...]:
     return tuple(image_hash(lr) for lr, _ in pairs)
 
 
-def _at(values: Sequence[str], indices: Sequence[int]) -> tuple[str, ...]:
-    return tuple(values[index] for index in indices)
+def _whole_hashes(pairs: DecodedPairs) -> tuple[str, ...]:
+    return tuple(sha256((image_hash(lr) + image_hash(hr)).encode()).hexdigest() for lr, hr in pairs)

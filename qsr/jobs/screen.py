@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qsr.calibration import RangeTable, Scheme, quantize
 from qsr.calibration.executor import completed
-from qsr.data.decoded import DecodedPairs, HeldPairs
+from qsr.data.decoded import Pairs
 from qsr.errors import ModelError
 from qsr.screening import TileErrors, TileScreen, draw_screen, load_screen, tile_side
 from qsr.tflite.runtime import ModelFacts
@@ -28,7 +28,7 @@ def screen_for(
     table: RangeTable,
     scheme: Scheme,
     *,
-    pairs: DecodedPairs | HeldPairs,
+    pairs: Pairs,
     hashes: Sequence[str],
     facts: ModelFacts,
     executor: Executor | None,

@@ -24,7 +24,7 @@ from qsr.calibration import (
     search,
     write_litert_json,
 )
-from qsr.calibration.cluster import cluster
+from qsr.calibration.cluster import ClusterExecutor, cluster
 from qsr.calibration.collect import Image, ImageSource
 from qsr.calibration.executor import completed, local_processes
 from qsr.calibration.journal import check_journal
@@ -36,7 +36,7 @@ from qsr.calibration.scheme import scheme_named
 from qsr.calibration.search import study_identity
 from qsr.calibration.strategies import strategy_named
 from qsr.data.bundled import write_bundled
-from qsr.data.decoded import DecodedPairs, HeldPairs, decode, held
+from qsr.data.decoded import DecodedPairs, Pairs, SharedPairs, decode, held
 from qsr.data.pairs import Pair, find_pairs
 from qsr.errors import ImageError, ModelError, UsageError
 from qsr.evaluation import PsnrScore
@@ -223,8 +223,8 @@ class _Search:
     ) -> RepdataReport:
         asked, folder = self.asked, self.folder
         choosing, confirming = (
-            self._travelling(parts.selection),
-            self._travelling(parts.confirmation),
+            self._travelling(parts.selection, executor),
+            self._travelling(parts.confirmation, executor),
         )
         with self._stage("score the float model"):
             fp32_confirming = self._fp32(content, confirming, facts, executor)
@@ -357,7 +357,7 @@ class _Search:
     def _fp32(
         self,
         content: bytes,
-        pairs: DecodedPairs | HeldPairs,
+        pairs: Pairs,
         facts: ModelFacts,
         executor: Executor | None,
     ) -> tuple[float, ...]:
@@ -398,9 +398,13 @@ class _Search:
             raise ImageError(f"{error} (--skip-bad-images goes on without such images)") from error
         self.skipped.append(str(error))
 
-    def _travelling(self, pairs: DecodedPairs) -> DecodedPairs | HeldPairs:
+    def _travelling(self, pairs: DecodedPairs, executor: Executor | None) -> Pairs:
         """Return pairs as the workers can read them: a cluster may not see our files."""
-        return pairs if self.asked.dask is None else held(pairs)
+        if not isinstance(executor, ClusterExecutor):
+            return pairs
+        whole = held(pairs)
+        numbers = tuple(range(len(whole)))
+        return SharedPairs(whole.names, whole.sizes, numbers, executor.share(whole).value)
 
     def _executor(self) -> AbstractContextManager[Executor | None]:
         if self.asked.dask is not None:
@@ -431,9 +435,7 @@ class _Score:
         return _Score(self.psnr.part(index, count))
 
 
-def _psnr_of_part(
-    shared: tuple[bytes, DecodedPairs | HeldPairs, ModelFacts], part: tuple[int, int]
-) -> list[float]:
+def _psnr_of_part(shared: tuple[bytes, Pairs, ModelFacts], part: tuple[int, int]) -> list[float]:
     """Score the float model on some images; runs in a worker."""
     content, pairs, facts = shared
     return PsnrScore(pairs[slice(*part)], facts)(content)

@@ -340,6 +340,22 @@ class TestSearch:
             assert sum(b'"items": "screen' in line for line in added) == screened
             assert sorted(added) == sorted(lines)
 
+    @pytest.mark.parametrize("strategy", [cal.Greedy(), cal.RangeStatistics(steps=(0.15,))])
+    @pytest.mark.parametrize("seed", range(8))
+    def test_takes_the_same_way(self, tmp_path, strategy, seed):
+        """What a journal knows saves work and decides nothing, of this search or of another."""
+        table = noisy_table(30, 2, seed)
+        journal = tmp_path / "study.jsonl"
+        whole = summary(self.search(Noisy(merit), table, strategy=strategy, journal=journal))
+        lines = journal.read_bytes().splitlines(keepends=True)
+        for kept in (len(lines) // 3, 2 * len(lines) // 3, len(lines)):
+            journal.write_bytes(b"".join(lines[:kept]))
+            again = self.search(Noisy(merit), table, strategy=strategy, journal=journal)
+            assert summary(again) == whole
+        self.search(Noisy(merit), table, exact=True, journal=journal)  # measures all in full
+        again = self.search(Noisy(merit), table, strategy=strategy, journal=journal)
+        assert summary(again) == whole
+
     def test_another_screen(self, table, tmp_path):
         """Values of another screen in the journal are not taken for this one's."""
         journal = tmp_path / "study.jsonl"

@@ -152,6 +152,7 @@ class TestNoSpace:
     def test_search(self, *, qsr, network, on_photos, tmp_path, monkeypatch, target, at, named):
         """The file is named, what is finished is kept, and with room the search is finished."""
         words = ("search-repdata", network, *on_photos, "--out", tmp_path / "run")
+        monkeypatch.setattr("qsr.calibration.journal._SYNC_EVERY_SECONDS", -1.0)  # every line
         with monkeypatch.context() as patch:
             fill_up(patch, target, at)
             line = qsr(*words).failure

@@ -1,5 +1,6 @@
 """Which validation images choose and which confirm."""
 
+import hashlib
 import shutil
 
 import pytest
@@ -39,6 +40,12 @@ def hash_of(pairs, name):
     return image_hash(pairs[pairs.names.index(name)][0])
 
 
+def both_hashes(pairs):
+    """Return what each pair is known by: both its images."""
+    hashes = ((image_hash(lr) + image_hash(hr)).encode() for lr, hr in pairs)
+    return [hashlib.sha256(both).hexdigest() for both in hashes]
+
+
 class TestHalves:
     """One folder that is divided."""
 
@@ -54,7 +61,7 @@ class TestHalves:
             (parts.confirmation, parts.confirmation_hashes),
         ):
             assert list(side.names) == sorted(side.names)
-            assert list(hashes) == [image_hash(lr) for lr, _ in side]
+            assert list(hashes) == both_hashes(side)
         assert parts.shared == ()
 
     def test_names_and_order(self, pictures):
@@ -93,7 +100,7 @@ class TestConfirmationFolder:
         confirming = pictures("confirming", {"a": 2, "b": 3, "c": 4})
         parts = divide(choosing, confirming, ())
         assert (parts.selection, parts.confirmation) == (choosing, confirming)
-        assert list(parts.confirmation_hashes) == [image_hash(lr) for lr, _ in confirming]
+        assert list(parts.confirmation_hashes) == both_hashes(confirming)
         assert parts.shared == ()
 
     def test_seen_before(self, pictures):

@@ -1,16 +1,21 @@
 """Searches in which screening is worth while: candidates are dropped early, and nothing is lost."""
 
+import gc
 import json
+import pickle
 import shutil
 from itertools import groupby, pairwise
 from pathlib import Path
 
+import distributed
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
 from qsr.calibration import Race
+from qsr.calibration.cluster import ClusterExecutor
+from qsr.data.pairs import find_pairs
 from qsr.jobs.search_repdata import search_repdata
 
 DARK = [0.2, 0.35, 0.5]
@@ -80,6 +85,36 @@ def again(raced, arguments, tmp_path):
         return search_repdata(**arguments | {"out": Path(folder)} | options)
 
     return run
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # Dask's own sockets
+def test_cluster(raced, arguments, tmp_path, monkeypatch):
+    """On a cluster the report is the same, and the choosing and confirming images travel once."""
+    sent = []
+    share = ClusterExecutor.share
+    monkeypatch.setattr(
+        ClusterExecutor,
+        "share",
+        lambda pool, value: sent.append(len(pickle.dumps(value))) or share(pool, value),
+    )
+    options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": "CRITICAL"}
+    with distributed.LocalCluster(n_workers=2, **options) as local:
+        on_cluster = {**arguments, "workers": None, "dask": local.scheduler_address}
+        report = search_repdata(**on_cluster, out=tmp_path / "run")
+    gc.collect()
+    for part in ("chosen", "baseline", "gain_db", "singles", "racing", "distinct_models"):
+        assert getattr(report, part) == getattr(raced, part), part
+    assert report.workers == 0
+    assert (tmp_path / "run/model_uint8.tflite").read_bytes() == (
+        Path(raced.run_folder) / "model_uint8.tflite"
+    ).read_bytes()
+    images = [
+        sum(image.size for pair in find_pairs(arguments[kind], 2) for image in pair.load())
+        for kind in ("validation", "confirmation")
+    ]
+    large = sorted((size for size in sent if size > min(images)), reverse=True)
+    assert len(large) == 2
+    assert all(size < 1.2 * of for size, of in zip(large, images, strict=True))
 
 
 def entries(report):

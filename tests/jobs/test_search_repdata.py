@@ -17,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from qsr.calibration.strategies.range_statistics import RangeStatistics
 from qsr.errors import ImageError, ModelError, StudyError, UsageError
-from qsr.images import downscale_bicubic
+from qsr.images import crop_to_multiple, downscale_bicubic, read_rgb
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.quantize import quantize_model
 from qsr.jobs.search_repdata import search_repdata
@@ -272,6 +272,24 @@ class TestAnotherStudy:
             Image.open(path).transpose(Image.Transpose.ROTATE_180).save(folder / path.name)
         change = {"out": Path(shutil.copytree(run.run_folder, tmp_path / "copy")), which: folder}
         self.refused(arguments | change, f"other {which}", but=("ranges.npz", ".decoded/"))
+
+    def test_originals_alone(self, arguments, images, tmp_path):
+        """The same LR images with other originals are other validation images."""
+        validation = tmp_path / "pairs"
+        for kind in ("HR", "LRx3"):
+            (validation / kind).mkdir(parents=True)
+        for path in sorted((images / SIDES["validation"]).iterdir()):
+            hr = crop_to_multiple(read_rgb(path), 3)
+            Image.fromarray(hr).save(validation / f"HR/{path.stem}.png")
+            Image.fromarray(downscale_bicubic(hr, 3)).save(validation / f"LRx3/{path.stem}.png")
+        search_repdata(**arguments | {"validation": validation})
+        for path in (validation / "HR").iterdir():
+            Image.fromarray(read_rgb(path) // 2 + 64).save(path)
+        self.refused(
+            arguments | {"validation": validation},
+            "other validation",
+            but=("ranges.npz", ".decoded/"),
+        )
 
     def test_foreign(self, arguments):
         """A folder of other things is refused, even if it holds a model of that name."""
