@@ -9,6 +9,7 @@ joins later, or a restarted one, says that it has not got it, and is given it wi
 import asyncio
 import importlib
 import json
+import logging
 import pickle
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
+
+_LOG = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 60.0
 """How long work waits for a worker when the last one is gone: a restart takes a few seconds."""
@@ -93,6 +96,8 @@ def cluster(address: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Iter
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
         client = _connected(address)
         executor = None
+        # Tasks that are given up with the client have nobody who would ask how they ended.
+        client.loop.asyncio_loop.set_exception_handler(_ignore_given_up)
         try:
             _await_worker(client, address)
             _in_loop(client, _refuse_unfit(client, address), _CHECK_SECONDS)
@@ -293,6 +298,7 @@ class ClusterExecutor(Executor):
         """Notice what Dask would wait out for ever: no worker is left, or no scheduler."""
         clock = asyncio.get_running_loop().time
         seen = clock()
+        warned = False
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             try:
@@ -310,6 +316,13 @@ class ClusterExecutor(Executor):
             elif clock() - seen > self._patience_seconds:
                 self._give_up(self._no_worker(self._patience_seconds))
                 return
+            elif not warned:
+                _LOG.warning(
+                    "%s: no worker is left; waiting %.0f s for one",
+                    self._address,
+                    self._patience_seconds,
+                )
+            warned = not threads
 
     def _give_up(self, lost: ClusterLostError, cause: BaseException | None = None) -> None:
         lost.__cause__ = cause
@@ -346,6 +359,14 @@ class ClusterExecutor(Executor):
             f"{self._address}: the Dask cluster has had no worker for {seconds:.0f} s; what is "
             "finished is kept: start workers and run the same command again"
         )
+
+
+def _ignore_given_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what goes wrong in the client's loop, but for what ended because the client did."""
+    from distributed.client import AllExit
+
+    if not isinstance(context.get("exception"), AllExit | OSError | asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 _GONE = ("cancelled", "lost", "error")

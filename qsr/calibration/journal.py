@@ -77,7 +77,7 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         """Close the file, which gives the lock back."""
-        if self._file is not None:
+        if self._file is not None and not self._file.closed:
             with suppress(OSError):
                 os.fsync(self._file.fileno())
         self._opened.close()
@@ -152,16 +152,18 @@ class Journal:
             self._append(identity)
             return
         whole = content.rfind(b"\n") + 1
+        lines = content[:whole].splitlines()
+        number = 1
         try:
-            found, *entries = (json.loads(line) for line in content[:whole].splitlines())
-        except ValueError as error:
-            raise _damaged(path, error) from error
+            found = json.loads(lines[0])
+        except (ValueError, IndexError) as error:
+            raise _damaged(path, number, error) from error
         _compare(path, found, identity)
         try:
-            for entry in entries:
-                self._take(entry)
+            for number, line in enumerate(lines[1:], start=2):  # noqa: B007 (told of damage)
+                self._take(json.loads(line))
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise _damaged(path, error) from error
+            raise _damaged(path, number, error) from error
         file.truncate(whole)
 
     def _take(self, entry: Any) -> None:
@@ -207,10 +209,11 @@ def check_journal(path: Path, identity: Mapping[str, Any]) -> None:
     _compare(path, found, wanted)
 
 
-def _damaged(path: Path, error: Exception) -> StudyError:
-    """Return the error of a journal that cannot be read."""
+def _damaged(path: Path, line: int, error: Exception) -> StudyError:
+    """Return the error of a journal that cannot be read from some line on."""
     return StudyError(
-        f"{path}: damaged journal ({error}); give another folder, or delete it to start over"
+        f"{path}: damaged journal, line {line} ({error}); give another folder, or delete the file "
+        "from that line on"
     )
 
 

@@ -175,7 +175,7 @@ def _notes(audit: "Audit") -> list[str]:
             notes.append(
                 f"add: {held_out.add.image} would take the worst layer on the others from "
                 f"{percent(held_out.add.share_before)} to {percent(held_out.add.share_after)}, and "
-                f"change their error by {held_out.add.error_change_db:+.2f} dB"
+                f"change the layers' error on them by {held_out.add.error_change_db:+.2f} dB"
             )
         if held_out.shared:
             named = ", ".join(held_out.shared[:3])
@@ -195,9 +195,11 @@ def _drop_note(drop: "DropAdvice") -> str:
     if change is not None and change >= 0:
         return (
             f"drop: none; without {drop.image} the grids would be {drop.narrower:.1%} narrower on "
-            f"average, but the error on held-out images {change:.2f} dB larger"
+            f"average, but the layers' error on held-out images {change:.2f} dB larger"
         )
-    effect = "" if change is None else f"; the error on held-out images changes by {change:+.2f} dB"
+    effect = ""
+    if change is not None:
+        effect = f"; the layers' error on held-out images changes by {change:+.2f} dB"
     return (
         f"drop: without {drop.image} the grids would be {drop.narrower:.1%} narrower on average; "
         f"at most {percent(drop.own_share)} of its own values would be cut off, and none of the "

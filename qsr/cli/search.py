@@ -26,8 +26,8 @@ _FEW_IMAGES = 5
 
 _CHOOSING = {
     "mean": "choosing, PSNR (dB)",
-    "worst": "choosing, worst (dB)",
-    "p5": "choosing, p5 (dB)",
+    "worst": "choosing, worst gain (dB)",
+    "p5": "choosing, p5 gain (dB)",
 }
 
 
@@ -119,6 +119,8 @@ def _print(report: "RepdataReport") -> None:
     ]
     if not _same(report.chosen, report.baseline):
         rows.append(_row(f"{io}, chosen: {_described(report.chosen)}", report.chosen))
+    elif not _same(report.tried, report.baseline) and report.singles is None:
+        rows.append(_row(f"{io}, best tried: {_described(report.tried)}", report.tried))
     if report.singles is not None:
         for label, score in (
             ("best", report.singles.best),
@@ -130,12 +132,13 @@ def _print(report: "RepdataReport") -> None:
     print_table(
         f"{report.model}, RGB: {report.selection_images} images chose, "
         f"{report.confirmation_images} others confirm",
-        ["model", _CHOOSING[report.objective], "PSNR (dB)", "drop (dB)", "worst image"],
+        ["model", _CHOOSING[report.objective], "PSNR (dB)", "drop (dB)", "worst drop"],
         rows,
     )
     for line in (*_words(report), *report.notes):
         typer.echo(line)
-    typer.echo(f"chosen representative data: {_described(report.chosen)}")
+    many = "" if len(report.chosen.images) <= _SHOWN else " (all named in summary.json)"
+    typer.echo(f"chosen representative data: {_described(report.chosen)}{many}")
     typer.echo(f"integer model: {report.integer_model}")
     on = f"workers: {report.workers}" if report.workers else "on the cluster"
     resumed = f", models resumed: {report.resumed_models}" if report.resumed_models else ""
@@ -156,7 +159,7 @@ def _words(report: "RepdataReport") -> list[str]:
     interval = f"{gain.confidence:.0%} interval {gain.low:+.4f} to {gain.high:+.4f}"
     measured = f"of mean PSNR ({interval}) on {images} images that chose nothing"
     if _same(report.chosen, report.baseline):
-        verdict = "nothing tried beats all candidates together"
+        verdict = "nothing that was tried beats all candidates together"
     elif images < _FEW_IMAGES:
         verdict = (
             f"{gain.mean:+.4f} dB against all together, on {images} images that chose nothing: too "
@@ -179,7 +182,7 @@ def _words(report: "RepdataReport") -> list[str]:
         f"{report.trials} trials and all together: {report.distinct_models} different models, "
         f"{report.measured_models} measured on all {report.selection_images} choosing images"
     )
-    if report.racing is not None:
+    if report.racing is not None and report.racing.dropped:
         lines.append(
             f"{report.racing.dropped} were dropped after at most {report.racing.tiles} tiles, by "
             f"comparing pairs, each at {1 - report.racing.error:.1%} confidence: of many nearly "

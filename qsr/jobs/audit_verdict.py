@@ -183,9 +183,9 @@ def _coarse(audit: Audit) -> _Finding | None:
             "than need be."
         ),
         (
-            f"With the best width of each grid, rounding and cutting off together would cost "
-            f"{held_out.gain_db:.1f} dB less on average ({most.label}: {_gain_db(most):.1f} dB at "
-            f"{width:.0%} of its width)."
+            f"With the best width of each grid, the layers' errors of rounding and cutting off "
+            f"(not the PSNR) would be {held_out.gain_db:.1f} dB smaller on average ({most.label}: "
+            f"{_gain_db(most):.1f} dB at {width:.0%} of its width)."
         ),
         "Fewer images, chosen by a search, give finer grids.",
     )
@@ -211,7 +211,7 @@ def _sound(audit: Audit) -> _Finding:
         f"Good: {_cut_off(held_out)}; only from {percent(NARROW_SHARE)} on do models lose visibly.",
         (
             "Its grids are about as fine as the held-out images allow: with the best width of "
-            f"each, {held_out.gain_db:.1f} dB of rounding and cutting off could be saved."
+            f"each, the layers' errors (not the PSNR) would be {held_out.gain_db:.1f} dB smaller."
         ),
     ]
     if audit.images == 1:

@@ -88,12 +88,15 @@ class RepdataReport:
         measured_models: number of those measured on every selection image.
         selection_images: number of images that chose.
         confirmation_images: number of images that chose nothing.
+        selection_names: names of those that chose.
+        confirmation_names: names of those that confirm.
         validation: the folder that the validation images lie in, as an absolute path.
         fp32_psnr_db: mean RGB PSNR of the float model on the confirmation images, its output
             rounded to 8 bits.
         chosen: the best of all.
         baseline: all candidates together as one representative data set, the usual practice.
         gain_db: how much less the chosen model loses than the baseline, on the confirmation images.
+        tried: the best of what the strategy tried, be it better than the baseline or not.
         singles: the single images, if the strategy tried them.
         racing: how candidates were dropped early; None if none was.
         shared_images: validation images that are candidates too, or copies of images that chose,
@@ -119,11 +122,14 @@ class RepdataReport:
     measured_models: int
     selection_images: int
     confirmation_images: int
+    selection_names: tuple[str, ...]
+    confirmation_names: tuple[str, ...]
     validation: str
     fp32_psnr_db: float
     chosen: ModelScore
     baseline: ModelScore
     gain_db: Interval
+    tried: ModelScore
     singles: Singles | None
     racing: Racing | None
     shared_images: tuple[str, ...]

@@ -35,6 +35,7 @@ from qsr.calibration.ranges import Reader
 from qsr.calibration.scheme import scheme_named
 from qsr.calibration.search import study_identity
 from qsr.calibration.strategies import strategy_named
+from qsr.calibration.study import best_of
 from qsr.data.bundled import write_bundled
 from qsr.data.decoded import DecodedPairs, Pairs, SharedPairs, decode, held
 from qsr.data.pairs import Pair, find_pairs
@@ -291,11 +292,14 @@ class _Search:
             measured_models=len(full),
             selection_images=len(choosing),
             confirmation_images=len(confirming),
+            selection_names=choosing.names,
+            confirmation_names=confirming.names,
             validation="",
             fp32_psnr_db=float(np.mean(fp32_confirming)),
             chosen=model_score(study.best, confirmed.best, fp32_confirming),
             baseline=model_score(study.baseline, confirmed.baseline, fp32_confirming),
             gain_db=confirmed.gain,
+            tried=model_score(best_of(study.trials[1:]) or study.trials[1]),
             singles=singles_of(study),
             racing=_racing(race, study, len(full)),
             shared_images=parts.shared,
@@ -465,10 +469,13 @@ def _notes(asked: _Asked, facts: ModelFacts, race: Race | None) -> tuple[str, ..
             f"the model takes {width}x{height} pixels only: larger images are run in overlapping "
             "tiles of that size, smaller ones padded by their edges"
         )
-    if not asked.exact and race is None and asked.objective == "mean":
-        notes.append(
-            "every candidate was measured in full: screening on tiles would not be cheaper here"
+    if not asked.exact and race is None:
+        why = (
+            "screening on tiles would not be cheaper here"
+            if asked.objective == "mean"
+            else "only for the mean can any be dropped early"
         )
+        notes.append(f"every candidate was measured in full: {why}")
     return tuple(notes)
 
 

@@ -261,7 +261,9 @@ def test_damaged(written, line):
     """A journal with a whole line that says nothing is refused, and stays as it was."""
     content = written.read_bytes() + line + b"\n"
     written.write_bytes(content)
-    with pytest.raises(StudyError, match=r"damaged journal .* delete it to start over") as error:
+    with pytest.raises(
+        StudyError, match=r"damaged journal, line \d+ \(.* from that line on"
+    ) as error:
         Journal(written, IDENTITY)
     assert "\n" not in str(error.value)
     assert written.read_bytes() == content
