@@ -104,7 +104,7 @@ def _joined(graph: Graph, tensors: tuple[int, ...]) -> dict[int, tuple[int, ...]
     for operator in graph.operators:
         if operator.kind == "CONCATENATION" and not operator.options.fusedActivationFunction:
             whole, parts = operator.outputs[0], operator.inputs
-        elif operator.kind in {"SPLIT", "SPLIT_V"}:
+        elif operator.kind in {"SPLIT", "SPLIT_V"} and _real(graph, operator.inputs):
             whole, parts = _real(graph, operator.inputs)[0], operator.outputs
         else:
             continue
