@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qsr.data.decoded import Pairs
+from qsr.data.decoded import Pairs, part_of
 from qsr.errors import ImageError
 from qsr.images import upscale_bicubic
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db, ssim
@@ -149,8 +149,7 @@ class PsnrScore:
 
     def part(self, index: int, count: int) -> "PsnrScore":
         """Return what scores part ``index`` of ``count`` of the pairs."""
-        start, stop = (len(self.pairs) * end // count for end in (index, index + 1))
-        return replace(self, pairs=self.pairs[start:stop])
+        return replace(self, pairs=part_of(self.pairs, index, count))
 
     def __call__(self, model: bytes) -> list[float]:
         """Return the PSNR of the model's 8-bit result on each pair, in the order of ``pairs``.

@@ -172,13 +172,30 @@ def refuse_not_float32(graph: Graph, *, source: str = "model") -> None:
         )
 
 
-def _loaded(task: _Task, least_side: int) -> Image:
-    """Load an image if need be, and check it."""
-    image = task.image() if callable(task.image) else task.image
+def load_image(name: str, source: ImageSource) -> Image:
+    """Load an image if need be, and check that it is one.
+
+    Args:
+        name: what errors call it.
+        source: the image, or a function that returns it.
+
+    Returns:
+        ``(h, w, 3)`` ``uint8`` RGB.
+
+    Raises:
+        ImageError: it cannot be loaded, or is of another type or shape.
+    """
+    image = source() if callable(source) else source
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:  # noqa: PLR2004
         raise ImageError(
-            f"{task.name}: images are (h, w, 3) uint8 RGB, not {image.dtype} of {image.shape}"
+            f"{name}: images are (h, w, 3) uint8 RGB, not {image.dtype} of {image.shape}"
         )
+    return image
+
+
+def _loaded(task: _Task, least_side: int) -> Image:
+    """Load an image, and check that it is large enough."""
+    image = load_image(task.name, task.image)
     height, width = image.shape[:2]
     if min(height, width) < max(least_side, 1):
         raise ImageError(

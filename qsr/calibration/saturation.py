@@ -13,7 +13,7 @@ from threading import local
 import numpy as np
 from numpy.typing import NDArray
 
-from qsr.calibration.collect import Image, ImageSource, check_float
+from qsr.calibration.collect import ImageSource, check_float, load_image
 from qsr.calibration.executor import completed
 from qsr.calibration.ranges import Ranges
 from qsr.errors import ImageError, ModelError, UsageError
@@ -175,8 +175,7 @@ def _limits(graph: Graph, ranges: Sequence[Ranges], source: str) -> _Limits:
 def _measure(limits: _Limits, named: tuple[str, ImageSource]) -> _Counts:
     """Count one image; runs in a worker."""
     name, image_source = named
-    image = image_source() if callable(image_source) else image_source
-    _check_image(name, image)
+    image = load_image(name, image_source)
     graph = Graph(limits.model)
     counts = _Counts(limits)
     columns = {index: column for column, index in enumerate(limits.indices)}
@@ -197,13 +196,6 @@ def _measure(limits: _Limits, named: tuple[str, ImageSource]) -> _Counts:
         tensor = graph.tensors[limits.indices[int(np.argmin(counts.finite))]].name
         raise ModelError(f"{limits.source}: {tensor} is not finite on the image {name}")
     return counts
-
-
-def _check_image(name: str, image: Image) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:  # noqa: PLR2004
-        raise ImageError(
-            f"{name}: images are (h, w, 3) uint8 RGB, not {image.dtype} of {image.shape}"
-        )
 
 
 class _Prepared(local):

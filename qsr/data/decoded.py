@@ -152,6 +152,13 @@ Pairs = DecodedPairs | HeldPairs | SharedPairs
 """Decoded pairs, wherever they are."""
 
 
+def part_of(pairs: Pairs, index: int, count: int) -> Pairs:
+    """Return part ``index`` of ``count`` about equal ones; all of them in order are the whole."""
+    start, stop = (len(pairs) * end // count for end in (index, index + 1))
+    part: Pairs = pairs[start:stop]
+    return part
+
+
 def decode(
     pairs: Sequence[Pair],
     folder: Path,

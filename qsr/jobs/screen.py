@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qsr.calibration import RangeTable, Scheme, quantize
 from qsr.calibration.executor import completed
-from qsr.data.decoded import Pairs
+from qsr.data.decoded import Pairs, part_of
 from qsr.errors import ModelError
 from qsr.screening import TileErrors, TileScreen, draw_screen, load_screen, tile_side
 from qsr.tflite.runtime import ModelFacts
@@ -83,10 +83,8 @@ def screen_for(
 def _tile_errors(errors: TileErrors, asked: tuple[bytes, int]) -> list[NDArray[np.float64]]:
     """Measure a model on a part of the images; nothing if TFLite cannot run it. In a worker."""
     model, part = asked
-    count = len(errors.pairs)
-    pairs = errors.pairs[count * part // _PARTS : count * (part + 1) // _PARTS]
     try:
-        return replace(errors, pairs=pairs)(model)
+        return replace(errors, pairs=part_of(errors.pairs, part, _PARTS))(model)
     except ModelError:
         return []
 

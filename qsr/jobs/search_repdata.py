@@ -6,7 +6,6 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from itertools import pairwise
 from math import nan
 from pathlib import Path
 from time import perf_counter
@@ -366,14 +365,15 @@ class _Search:
         executor: Executor | None,
     ) -> tuple[float, ...]:
         """Return the float model's PSNR on each image, in dB."""
-        bounds = np.linspace(0, len(pairs), min(_FP32_PARTS, len(pairs)) + 1).astype(int).tolist()
-        parts = [(start, (start, stop)) for start, stop in pairwise(bounds)]
+        count = min(_FP32_PARTS, len(pairs))
+        parts = [(index, (index, count)) for index in range(count)]
+        shared = content, PsnrScore(pairs, facts)
         scores: dict[int, list[float]] = {}
-        for start, found in completed(_psnr_of_part, (content, pairs, facts), parts, executor):
-            scores[start] = found
+        for index, found in completed(_psnr_of_part, shared, parts, executor):
+            scores[index] = found
             done = sum(len(part) for part in scores.values())
             self.asked.on_progress("score the float model", done, len(pairs))
-        return tuple(score for start in sorted(scores) for score in scores[start])
+        return tuple(score for index in range(count) for score in scores[index])
 
     def _pairs(self, path: Path, facts: ModelFacts, stage: str) -> tuple[Pair, ...]:
         """Find pairs, and look at their headers; they are decoded only once, later."""
@@ -439,10 +439,10 @@ class _Score:
         return _Score(self.psnr.part(index, count))
 
 
-def _psnr_of_part(shared: tuple[bytes, Pairs, ModelFacts], part: tuple[int, int]) -> list[float]:
-    """Score the float model on some images; runs in a worker."""
-    content, pairs, facts = shared
-    return PsnrScore(pairs[slice(*part)], facts)(content)
+def _psnr_of_part(shared: tuple[bytes, PsnrScore], part: tuple[int, int]) -> list[float]:
+    """Score the float model on a part of the images; runs in a worker."""
+    content, score = shared
+    return score.part(*part)(content)
 
 
 def _measured_on(parts: HeldOut) -> dict[str, Any]:
