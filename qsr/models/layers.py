@@ -14,6 +14,33 @@ import tf_keras
 _serialisable = tf_keras.utils.register_keras_serializable(package="qsr")
 
 
+def conv(
+    channels: int,
+    kernel: int,
+    name: str,
+    activation: str | None = None,
+    *,
+    initializer: Any = "glorot_uniform",
+) -> tf_keras.layers.Conv2D:
+    """Return a convolution that keeps height and width.
+
+    Args:
+        channels: output channels.
+        kernel: side of the kernel, in pixels.
+        name: name of the layer.
+        activation: what is applied to the result; nothing if None.
+        initializer: Keras initializer of the kernel; biases begin at 0.
+    """
+    return tf_keras.layers.Conv2D(
+        channels,
+        kernel,
+        padding="same",
+        activation=activation,
+        kernel_initializer=initializer,
+        name=name,
+    )
+
+
 @_serialisable
 class ChannelSplit(tf_keras.layers.Layer):
     """Splits the channels in order: ``(N, H, W, sum(sizes))`` to one ``(N, H, W, size)`` each.

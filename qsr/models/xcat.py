@@ -3,12 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from qsr.errors import UsageError
+from qsr.models.sizes import RGB_CHANNELS, check_sizes, output_channels
 
 if TYPE_CHECKING:
     import tf_keras
-
-RGB_CHANNELS = 3
 
 _SMALLEST = {
     "scale": 2,
@@ -59,20 +57,12 @@ class XcatConfig:
 
     def __post_init__(self) -> None:
         """Reject sizes that no network has."""
-        for name, smallest in _SMALLEST.items():
-            value = getattr(self, name)
-            if value < smallest:
-                raise UsageError(f"model.{name} must be at least {smallest}, not {value}")
+        check_sizes(self, _SMALLEST)
 
     @property
     def channels(self) -> int:
         """Width of the body, X + Y."""
         return self.x_channels + self.y_channels
-
-    @property
-    def output_channels(self) -> int:
-        """Channels that depth-to-space turns into one RGB block."""
-        return RGB_CHANNELS * self.scale**2
 
 
 _DEFAULT = XcatConfig()
@@ -123,20 +113,20 @@ def build_xcat(config: XcatConfig = _DEFAULT) -> "tf_keras.Model":
     """
     import tf_keras
 
-    from qsr.models.layers import ClippedReLU, DepthToSpace, NearestNeighborConv
+    from qsr.models.layers import ClippedReLU, DepthToSpace, NearestNeighborConv, conv
 
     picture = tf_keras.Input((None, None, RGB_CHANNELS), name="lr")
-    features = _conv(config.channels, 3, "first_conv", "relu")(picture)
+    features = conv(config.channels, 3, "first_conv", "relu")(picture)
     for index in range(config.blocks):
         features = _block(features, config, f"block{index + 1}")
     if config.last_conv_kernel:
-        features = _conv(config.channels, config.last_conv_kernel, "last_conv", "relu")(features)
+        features = conv(config.channels, config.last_conv_kernel, "last_conv", "relu")(features)
     anchor = NearestNeighborConv(
         config.scale, trainable_kernel=config.trainable_anchor, name="nearest_neighbor"
     )(picture)
     if config.anchor == "concat":
         features = tf_keras.layers.Concatenate(name="anchor")([features, anchor])
-    residual = _conv(config.output_channels, 3, "output_conv")(features)
+    residual = conv(output_channels(config.scale), 3, "output_conv")(features)
     if config.anchor == "add":
         residual = tf_keras.layers.Add(name="anchor")([residual, anchor])
     upscaled = DepthToSpace(config.scale, name="depth_to_space")(residual)
@@ -151,28 +141,17 @@ def _block(
     """One HXBlock (figure 2), or what a variant puts in its place."""
     import tf_keras
 
-    from qsr.models.layers import ChannelSplit, CrossConcatenation
+    from qsr.models.layers import ChannelSplit, CrossConcatenation, conv
 
     if config.block == "conv3x3":
-        return _conv(config.channels, 3, f"{name}_conv", "relu")(features)
+        return conv(config.channels, 3, f"{name}_conv", "relu")(features)
     sizes = (config.x_channels, config.y_channels)
     x, y = ChannelSplit(sizes, name=f"{name}_split")(features)
-    x = _conv(config.x_channels, config.x_kernel, f"{name}_x", "relu")(x)
-    y = _conv(config.y_channels, config.y_kernel, f"{name}_y", "relu")(y)
+    x = conv(config.x_channels, config.x_kernel, f"{name}_x", "relu")(x)
+    y = conv(config.y_channels, config.y_kernel, f"{name}_y", "relu")(y)
     if config.mixing == "cross":
         return CrossConcatenation(name=f"{name}_cross")([x, y])
     joined = tf_keras.layers.Concatenate(name=f"{name}_concat")([x, y])
     if config.mixing == "straight":
         return joined
-    return _conv(config.channels, 1, f"{name}_mix")(joined)
-
-
-def _conv(
-    channels: int, kernel: int, name: str, activation: str | None = None
-) -> "tf_keras.layers.Conv2D":
-    """Return a convolution that keeps height and width."""
-    import tf_keras
-
-    return tf_keras.layers.Conv2D(
-        channels, kernel, padding="same", activation=activation, name=name
-    )
+    return conv(config.channels, 1, f"{name}_mix")(joined)

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from qsr.atomic import replacing
 from qsr.errors import ModelError, UsageError
+from qsr.models.abpn import AbpnConfig, build_abpn
+from qsr.models.espcn import EspcnConfig, build_espcn
+from qsr.models.fsrcnn import FsrcnnConfig, build_fsrcnn
 from qsr.models.xcat import XcatConfig, build_xcat
+from qsr.models.xlsr import XlsrConfig, build_xlsr
 from qsr.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -23,17 +27,24 @@ class Network:
         name: what the command line calls it.
         config: type of its config; ``config()`` is the published network.
         build: makes the Keras model of a config.
-        pretrained: file name of the weights that ship, or None.
+        pretrained: file name of the weights that ship, if they do.
     """
 
     name: str
     config: type
     build: Callable[[Any], "tf_keras.Model"]
-    pretrained: str | None
+    pretrained: str
 
 
 ZOO: dict[str, Network] = {
-    network.name: network for network in (Network("xcat", XcatConfig, build_xcat, "xcat_x3.keras"),)
+    network.name: network
+    for network in (
+        Network("xcat", XcatConfig, build_xcat, "xcat_x3.keras"),
+        Network("xlsr", XlsrConfig, build_xlsr, "xlsr_x3.keras"),
+        Network("abpn", AbpnConfig, build_abpn, "abpn_x3.keras"),
+        Network("fsrcnn", FsrcnnConfig, build_fsrcnn, "fsrcnn_x3.keras"),
+        Network("espcn", EspcnConfig, build_espcn, "espcn_x3.keras"),
+    )
 }
 
 
@@ -57,10 +68,10 @@ def pretrained_path(name: str) -> Path:
     Raises:
         UsageError: no network of that name, or none of its weights ship.
     """
-    network = _find(name)
-    if network.pretrained is None:
+    path = Path(str(files("qsr.models"))) / "pretrained" / _find(name).pretrained
+    if not path.exists():
         raise UsageError(f"no weights of {name} ship with qsr; train it and give the .keras file")
-    return Path(str(files("qsr.models"))) / "pretrained" / network.pretrained
+    return path
 
 
 def load(path: Path) -> Any:
