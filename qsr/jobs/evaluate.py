@@ -16,10 +16,8 @@ from qsr.images import MAX_FACTOR
 from qsr.jobs.images import check_there, usable
 from qsr.jobs.models import load_any
 from qsr.jobs.progress import Progress, silent
+from qsr.models.zoo import BICUBIC
 from qsr.tflite.runtime import ModelFacts, inspect_model
-
-BICUBIC = "bicubic"
-"""The name that stands for MATLAB-compatible bicubic upscaling in place of a model."""
 
 _SSIM_WINDOW = 11  # pixels along a side, which must fit when the border is shaved off
 

@@ -11,6 +11,7 @@ from qsr.errors import ModelError, UsageError
 from qsr.models.abpn import AbpnConfig, build_abpn
 from qsr.models.espcn import EspcnConfig, build_espcn
 from qsr.models.fsrcnn import FsrcnnConfig, build_fsrcnn
+from qsr.models.provenance import Parameters, Provenance, read_provenance
 from qsr.models.xcat import XcatConfig, build_xcat
 from qsr.models.xlsr import XlsrConfig, build_xlsr
 from qsr.quiet import import_tensorflow
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     import tf_keras
 
 
-@dataclass(frozen=True)
+BICUBIC = "bicubic"
+"""The name that stands for MATLAB-compatible bicubic upscaling in place of a model."""
+
+_PRETRAINED = Path(str(files("qsr.models"))) / "pretrained"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Network:
     """One row of the zoo.
 
@@ -28,22 +35,54 @@ class Network:
         config: type of its config; ``config()`` is the published network.
         build: makes the Keras model of a config.
         pretrained: file name of the weights that ship, if they do.
+        parameters: of the published network.
     """
 
     name: str
     config: type
     build: Callable[[Any], "tf_keras.Model"]
     pretrained: str
+    parameters: Parameters
 
 
 ZOO: dict[str, Network] = {
     network.name: network
     for network in (
-        Network("xcat", XcatConfig, build_xcat, "xcat_x3.keras"),
-        Network("xlsr", XlsrConfig, build_xlsr, "xlsr_x3.keras"),
-        Network("abpn", AbpnConfig, build_abpn, "abpn_x3.keras"),
-        Network("fsrcnn", FsrcnnConfig, build_fsrcnn, "fsrcnn_x3.keras"),
-        Network("espcn", EspcnConfig, build_espcn, "espcn_x3.keras"),
+        Network(
+            name="xcat",
+            config=XcatConfig,
+            build=build_xcat,
+            pretrained="xcat_x3.keras",
+            parameters=Parameters(trained=16_519, frozen=81),
+        ),
+        Network(
+            name="xlsr",
+            config=XlsrConfig,
+            build=build_xlsr,
+            pretrained="xlsr_x3.keras",
+            parameters=Parameters(trained=21_947),
+        ),
+        Network(
+            name="abpn",
+            config=AbpnConfig,
+            build=build_abpn,
+            pretrained="abpn_x3.keras",
+            parameters=Parameters(trained=42_539),
+        ),
+        Network(
+            name="fsrcnn",
+            config=FsrcnnConfig,
+            build=build_fsrcnn,
+            pretrained="fsrcnn_x3.keras",
+            parameters=Parameters(trained=24_683),
+        ),
+        Network(
+            name="espcn",
+            config=EspcnConfig,
+            build=build_espcn,
+            pretrained="espcn_x3.keras",
+            parameters=Parameters(trained=31_131),
+        ),
     )
 }
 
@@ -68,10 +107,28 @@ def pretrained_path(name: str) -> Path:
     Raises:
         UsageError: no network of that name, or none of its weights ship.
     """
-    path = Path(str(files("qsr.models"))) / "pretrained" / _find(name).pretrained
+    path = _PRETRAINED / _find(name).pretrained
     if not path.exists():
         raise UsageError(f"no weights of {name} ship with qsr; train it and give the .keras file")
     return path
+
+
+def provenance(name: str) -> Provenance | None:
+    """Return where the weights that ship come from; None if none do.
+
+    Bicubic interpolation has no weights, but scores.
+
+    Args:
+        name: a key of :data:`ZOO`, or ``bicubic``.
+
+    Raises:
+        ModelError: the weights ship without a word on where they come from, or with wrong ones.
+        UsageError: no network of that name.
+    """
+    if name == BICUBIC:
+        return read_provenance(_PRETRAINED / "bicubic_x3.json")
+    path = _PRETRAINED / _find(name).pretrained
+    return read_provenance(path.with_suffix(".json")) if path.exists() else None
 
 
 def load(path: Path) -> Any:
