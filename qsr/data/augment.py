@@ -1,54 +1,57 @@
-"""The paper's augmentations: random crop, flips, quarter turns, intensity."""
-
-from collections.abc import Sequence
+"""The paper's geometric augmentations: crops, flips and quarter turns."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
+QUARTER_TURNS = 4
+ORIENTATIONS = 2 * QUARTER_TURNS
+"""Of a square: each quarter turn, and the same after a left-right flip."""
 
-def random_patch(
-    rng: np.random.Generator, lr: Image, hr: Image, *, lr_size: int
+
+def cut(
+    lr: Image, hr: Image, *, top: int, left: int, lr_size: int, scale: int
 ) -> tuple[Image, Image]:
-    """Cut the same random square out of both images.
+    """Cut the same square out of both images.
 
     Args:
-        rng: source of randomness.
         lr: ``(h, w, 3)`` ``uint8``.
         hr: ``(scale*h, scale*w, 3)`` ``uint8``.
-        lr_size: side of the square in LR pixels; at most h and w.
+        top: first row, in LR pixels; at most ``h - lr_size``.
+        left: first column, in LR pixels; at most ``w - lr_size``.
+        lr_size: side of the square in LR pixels.
+        scale: HR pixels per LR pixel, along each side.
 
     Returns:
         ``(lr_size, lr_size, 3)`` and ``(scale*lr_size, scale*lr_size, 3)``: views, not copies.
     """
-    scale = hr.shape[0] // lr.shape[0]
-    top = int(rng.integers(lr.shape[0] - lr_size + 1))
-    left = int(rng.integers(lr.shape[1] - lr_size + 1))
-    hr_top, hr_left, hr_size = top * scale, left * scale, lr_size * scale
+    bottom, right = top + lr_size, left + lr_size
     return (
-        lr[top : top + lr_size, left : left + lr_size],
-        hr[hr_top : hr_top + hr_size, hr_left : hr_left + hr_size],
+        lr[top:bottom, left:right],
+        hr[top * scale : bottom * scale, left * scale : right * scale],
     )
 
 
 def flip_and_turn(image: Image, orientation: int) -> Image:
-    """Return one of the eight orientations of a square image.
+    """Return one of the eight orientations of a square image, as a view.
 
     Args:
         image: ``(size, size, 3)`` ``uint8``.
-        orientation: 0 to 7; 0 to 3 are quarter turns, 4 to 7 the same after a left-right flip.
+        orientation: 0 to 7; 0 to 3 are quarter turns to the left, 4 to 7 the same after a
+            left-right flip.
     """
-    flipped = image[:, ::-1] if orientation >= 4 else image  # noqa: PLR2004 (eight orientations)
-    return np.rot90(flipped, orientation % 4)
+    flip, turns = divmod(orientation, QUARTER_TURNS)
+    flipped = image[:, ::-1] if flip else image
+    if turns == 0:
+        return flipped
+    if turns == 1:
+        return flipped[:, ::-1].swapaxes(0, 1)
+    if turns == 2:  # noqa: PLR2004 (quarter turns)
+        return flipped[::-1, ::-1]
+    return flipped.swapaxes(0, 1)[:, ::-1]
 
 
-def random_intensity(
-    rng: np.random.Generator, count: int, intensities: Sequence[float]
-) -> NDArray[np.float32]:
-    """Draw one factor per patch, for LR and HR alike (XCAT, section 3.2).
-
-    Returns:
-        ``(count,)`` ``float32``, each one of ``intensities``.
-    """
-    return rng.choice(np.asarray(intensities, np.float32), size=count)
+def keeps_rows(orientation: int) -> bool:
+    """Whether the rows of an image stay rows and run the same way: only their order changes."""
+    return orientation in {0, 6}

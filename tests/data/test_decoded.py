@@ -88,7 +88,7 @@ class TestContent:
     def test_read_only(self, pairs, tmp_path):
         """The arrays are views of one file, and cannot be written to by mistake."""
         for image in decode(pairs, tmp_path / "decoded")[1]:
-            assert isinstance(image.base, np.memmap)
+            assert isinstance(image.base.base, np.memmap)
             with pytest.raises(ValueError, match="read-only"):
                 image[0, 0, 0] = 1
 

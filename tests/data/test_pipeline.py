@@ -60,6 +60,11 @@ def directions(patch):
     return (down[0], right[0]), (down[1], right[1])
 
 
+def places(batches):
+    """Say where each patch of the ramp was cut: (top, left)."""
+    return [(int(y), int(x)) for x, y, _ in batches.lr[:, :, 0, 0].reshape(-1, 3)]
+
+
 class TestBatches:
     """What is drawn."""
 
@@ -100,6 +105,51 @@ class TestBatches:
         batches = draw(photographs, range(300), augmentation=NO_AUGMENTATION)
         smallest = sum(patch.tobytes() == whole for batch in batches.lr for patch in batch)
         assert 500 < smallest < 700  # 600 of 1800 expected, 20 is one standard deviation
+
+    def test_everywhere(self, ramp):
+        """Patches come from everywhere, edges included, and from nowhere more often."""
+        batches = draw(ramp, range(800), lr_size=38, augmentation=NO_AUGMENTATION)
+        seen = Counter(places(batches))
+        assert set(seen) == {(top, left) for top in range(3) for left in range(13)}
+        assert min(seen.values()) > 80  # 123 expected, 11 is one standard deviation
+        assert max(seen.values()) < 166
+
+    def test_as_before(self, ramp):
+        """A seed and a step give the batch that they always gave, so that old runs go on."""
+        batches = draw(ramp, range(1_000_000, 1_000_001), augmentation=NO_AUGMENTATION)
+        assert places(batches) == [(26, 38), (11, 2), (11, 26), (6, 7), (3, 16), (3, 26)]
+        augmented = draw(ramp, range(1_000_000, 1_000_001))
+        assert (
+            augmented.intensity[0].round(1).tolist()
+            == np.float32([0.5, 0.5, 0.7, 0.7, 1.0, 0.5]).tolist()
+        )
+        assert [directions(patch) for patch in augmented.lr[0]] == [
+            ((-1, 0), (0, -1)),
+            ((0, 1), (1, 0)),
+            ((-1, 0), (0, -1)),
+            ((0, 1), (-1, 0)),
+            ((0, -1), (1, 0)),
+            ((-1, 0), (0, 1)),
+        ]
+
+    def test_too_small(self, photographs):
+        """An image smaller than a patch is a mistake of the caller, not a patch of another size."""
+        with pytest.raises(ValueError, match="smaller than a patch of 13 x 13 LR"):
+            draw(photographs, range(20), lr_size=13)
+
+    def test_no_steps(self, photographs):
+        """No steps are no batches."""
+        assert draw(photographs, range(3, 3)).lr.shape == (0, 6, 12, 12, 3)
+
+    def test_part_of_the_images(self, photographs):
+        """Patches of some images come from those alone."""
+        (smallest,) = {
+            patch.tobytes()
+            for patch in draw(photographs[2:], augmentation=NO_AUGMENTATION).lr.reshape(
+                -1, 12, 12, 3
+            )
+        }
+        assert smallest == photographs[2][0].tobytes()
 
 
 class TestSwitches:
@@ -149,7 +199,9 @@ class TestSwitches:
     def test_intensities(self, ramp):
         """Every patch has one of the given intensities, drawn anew for each."""
         batches = draw(ramp, range(50), augmentation=Augmentation(intensities=(0.25, 0.75)))
-        assert set(batches.intensity.ravel().tolist()) == {0.25, 0.75}
+        counts = Counter(batches.intensity.ravel().tolist())
+        assert set(counts) == {0.25, 0.75}
+        assert min(counts.values()) > 110  # 150 expected, 9 is one standard deviation
         assert len({tuple(row) for row in batches.intensity.tolist()}) > 10
 
     def test_intensity_apart(self, ramp):
