@@ -54,7 +54,7 @@ def _first_difference(given: Any, wanted: "tf_keras.Model") -> str | None:
 def _difference(given: Any, wanted: "tf_keras.layers.Layer") -> str | None:
     """Say what differs first between two layers; None if nothing does."""
     if type(given) is not type(wanted):
-        return f"is a {type(given).__name__}, the recipe wants a {type(wanted).__name__}"
+        return f"is of class {type(given).__name__}, the recipe wants {type(wanted).__name__}"
     options, wanted_options = _architecture(given), _architecture(wanted)
     for name, value in wanted_options.items():
         if options.get(name) != value:
