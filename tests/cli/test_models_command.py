@@ -39,7 +39,8 @@ def test_text(qsr):
     """Each network has a row: parameters, every set's scores, training, or that it is missing."""
     said = qsr("models")
     assert said.code == 0
-    rows = {name: row.split() for name, row in re.findall(r"^  (\w+) +(x.*)$", said.out, re.M)}
+    found = re.findall(r"^  (\w+) +(x.*)$", said.out, re.MULTILINE)
+    rows = {name: row.split() for name, row in found}
     (head,) = re.findall(r"^ +model .*$", said.out, re.MULTILINE)
     columns = ["model", "scale", "parameters", "Set5", "Set14", "B100", "Urban100", "training"]
     assert head.split() == columns
