@@ -26,9 +26,11 @@ ARROWS = {
     "evaluation": {"data", "images", "metrics", "tflite"} | BASE,
     "analysis": {"tflite", "metrics"} | BASE,
     "training": {"data", "models", "metrics"} | BASE,
+    "tables": BASE,
+    "benchmark": {"tflite"} | BASE,
     "jobs": {
-        *("analysis", "calibration", "data", "evaluation", "images", "metrics", "models"),
-        "screening",
+        *("analysis", "benchmark", "calibration", "data", "evaluation", "images", "metrics"),
+        *("models", "screening", "tables"),
         *("tflite", "training"),
     }
     | BASE,

@@ -1,0 +1,132 @@
+"""The trainings behind the rows of a table, one after the other, each with the same budget."""
+
+import gc
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsr.errors import ModelError, UsageError
+from qsr.jobs.images import check_there
+from qsr.jobs.progress import Progress, silent
+from qsr.jobs.run_folder import RUNS
+from qsr.jobs.train import TrainingProgress, train_recipe
+from qsr.tables.paper import PaperRow
+from qsr.training.recipe_files import load_recipe
+
+TABLE_RUNS = RUNS / "tables"
+"""Where the trainings of the rows lie unless the user says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowTraining:
+    """How missing rows are trained.
+
+    Attributes:
+        data: folders of images to train on.
+        added_data: folders that stages with ``added_data`` train on too.
+        validation: folders to validate on; if empty, images are held out of ``data``.
+        steps: steps of each row, all stages together; None takes those of its recipe.
+        overrides: ``section.field=value`` for every recipe.
+    """
+
+    data: Sequence[Path]
+    added_data: Sequence[Path] = ()
+    validation: Sequence[Path] = ()
+    steps: int | None = None
+    overrides: Sequence[str] = ()
+
+
+def trained_model(runs: Path, recipe: str) -> Path:
+    """Return where the finished training of a recipe leaves its network."""
+    return runs / recipe / "model.keras"
+
+
+def train_rows(
+    rows: Sequence[PaperRow],
+    training: RowTraining,
+    *,
+    runs: Path = TABLE_RUNS,
+    skip_bad_images: bool = False,
+    on_progress: Progress = silent,
+    on_steps: Callable[[str, TrainingProgress], None] | None = None,
+) -> Mapping[str, str]:
+    """Train the rows that ``runs`` has no finished training of; go on with unfinished ones.
+
+    A training whose loss is no longer finite is given up, and the next row is trained.
+
+    Args:
+        rows: of a table; those without recipe are passed over.
+        training: how.
+        runs: the folder of a recipe's training is named as the recipe, in here.
+        skip_bad_images: leave unusable and too small images out instead of stopping.
+        on_progress: called while images are checked and decoded, and after each row.
+        on_steps: called with the recipe every 50 steps.
+
+    Returns:
+        Recipes that broke down, and in one line why.
+
+    Raises:
+        ImageError: a folder or an image is unusable.
+        StudyError: a folder in ``runs`` belongs to another training.
+        UsageError: a recipe does not take the overrides, or has more epochs than steps are given.
+    """
+    check_there([*training.data, *training.added_data, *training.validation])
+    recipes = list(dict.fromkeys(row.recipe for row in rows if row.recipe is not None))
+    overrides = {recipe: _overrides(recipe, training) for recipe in recipes}
+    broken: dict[str, str] = {}
+    missing = [recipe for recipe in recipes if not trained_model(runs, recipe).exists()]
+    for done, recipe in enumerate(missing):
+        on_progress("train rows", done, len(missing), recipe)
+        stages = load_recipe(recipe, overrides[recipe]).stages
+        try:
+            train_recipe(
+                recipe,
+                training.data,
+                added_data=training.added_data if any(one.added_data for one in stages) else (),
+                validation=training.validation,
+                out=runs / recipe,
+                overrides=overrides[recipe],
+                skip_bad_images=skip_bad_images,
+                on_progress=on_progress,
+                on_steps=_named(on_steps, recipe),
+            )
+        except ModelError as error:
+            broken[recipe] = str(error)
+            continue
+        finally:
+            _let_go(runs / recipe)
+        on_progress("train rows", done + 1, len(missing), recipe)
+    return broken
+
+
+def _overrides(recipe: str, training: RowTraining) -> list[str]:
+    """Return the overrides of a recipe, so that it takes the steps that were asked for."""
+    overrides = list(training.overrides)
+    loaded = load_recipe(recipe, overrides)
+    if training.steps is None:
+        return overrides
+    epochs = loaded.training.epochs * len(loaded.stages)
+    if training.steps < epochs:
+        raise UsageError(
+            f"--steps {training.steps}: {recipe} has {epochs} epochs, so give at least as many "
+            "steps, or fewer epochs with --set training.epochs=..."
+        )
+    return [*overrides, f"training.steps_per_epoch={round(training.steps / epochs)}"]
+
+
+def _named(
+    on_steps: Callable[[str, TrainingProgress], None] | None, recipe: str
+) -> Callable[[TrainingProgress], None] | None:
+    if on_steps is None:
+        return None
+    return lambda state: on_steps(recipe, state)
+
+
+def _let_go(run: Path) -> None:
+    """Free what a training leaves behind: many follow, and each decodes its images anew."""
+    import tf_keras
+
+    shutil.rmtree(run / "decoded", ignore_errors=True)
+    tf_keras.backend.clear_session()
+    gc.collect()
