@@ -1,9 +1,10 @@
-"""What an XCAT computes, against a second implementation in numpy, from the paper's figures."""
+"""What networks compute, against a second implementation in numpy, from the papers' figures."""
 
 import numpy as np
 import pytest
 
 from qsr.models.xcat import VARIANTS
+from qsr.models.zoo import ZOO
 
 
 def convolve(image, kernel, bias):
@@ -100,4 +101,78 @@ def test_forward(built, picture, name):
     expected = PAPER[name](image, lambda: next(weights))
     assert next(weights, None) is None
     assert np.abs(expected - image.repeat(3, 0).repeat(3, 1)).mean() > 0.05  # weights count
+    assert np.abs(np.asarray(model(picture))[0] - expected).max() < 1e-5
+
+
+def prelu(values, slopes):
+    """Multiply what is below zero by its channel's slope."""
+    return np.where(values > 0, values, values * slopes[0, 0])
+
+
+def xlsr(image, layer):
+    """XLSR's figure: four convolutions side by side, GBlocks, a short cut, and a clip."""
+
+    def grouped(parts, name):
+        return np.concatenate(
+            [relu(convolve(part, *layer(f"{name}_conv{i + 1}"))) for i, part in enumerate(parts)],
+            -1,
+        )
+
+    features = convolve(grouped([image] * 4, "first"), *layer("first_mix"))
+    for block in ("block1", "block2", "block3"):
+        mixed = grouped(np.split(features, 4, axis=-1), block)
+        features = convolve(mixed, *layer(f"{block}_mix"))
+    joined = np.concatenate([features, convolve(image, *layer("shortcut_conv"))], -1)
+    features = relu(convolve(joined, *layer("last_mix")))
+    return np.clip(enlarge(0 * image, convolve(features, *layer("output_conv"))), 0, 1)
+
+
+def abpn(image, layer):
+    """ABPN's figure: a row of 3x3 convolutions, the last one linear, on the repeated picture."""
+    features = image
+    for name in ("first_conv", "conv1", "conv2", "conv3", "conv4", "last_conv"):
+        features = relu(convolve(features, *layer(name)))
+    return np.clip(enlarge(image, convolve(features, *layer("output_conv"))), 0, 1)
+
+
+def fsrcnn(image, layer):
+    """FSRCNN's figure: 5x5, shrink, map four times, expand, and one 9x9 stamp per LR pixel."""
+    features = image
+    for name in ("first", "shrink", "map1", "map2", "map3", "map4", "expand"):
+        features = prelu(convolve(features, *layer(f"{name}_conv")), *layer(f"{name}_prelu"))
+    kernel, bias = layer("output_deconv")
+    height, width = image.shape[:2]
+    canvas = np.zeros((3 * height + 6, 3 * width + 6, 3))
+    for y, x in np.ndindex(height, width):
+        canvas[3 * y : 3 * y + 9, 3 * x : 3 * x + 9] += kernel @ features[y, x]
+    return canvas[3:-3, 3:-3] + bias
+
+
+def espcn(image, layer):
+    """ESPCN's figure: two convolutions with tanh, one without, and depth-to-space."""
+    features = np.tanh(convolve(image, *layer("first_conv")))
+    features = np.tanh(convolve(features, *layer("last_conv")))
+    return enlarge(0 * image, convolve(features, *layer("output_conv")))
+
+
+OTHERS = {"xlsr": xlsr, "abpn": abpn, "fsrcnn": fsrcnn, "espcn": espcn}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks(name, picture):
+    """Each other network computes what its paper's figure says, from the same weights."""
+    model = ZOO[name].build(ZOO[name].config())
+    random = np.random.default_rng(5)
+    for weight in model.weights:
+        fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) == 4 else 30
+        weight.assign(random.normal(0, 1.4 / np.sqrt(fan_in), weight.shape))
+    used = set()
+
+    def layer(of):
+        used.add(of)
+        return model.get_layer(of).get_weights()
+
+    expected = OTHERS[name](picture[0].astype(np.float64), layer)
+    assert used == {one.name for one in model.layers if one.weights}
+    assert expected.std() > 0.05
     assert np.abs(np.asarray(model(picture))[0] - expected).max() < 1e-5
