@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe (xcat_x3), or a .toml file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A shipped recipe (xcat_x3, abpn_x3, ...), or a .toml file.")
+    ],
     more_data: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -31,6 +33,13 @@ def train(
         list[Path] | None,
         typer.Option(help="Images to train on: folders.", show_default=False),
     ] = None,
+    added_data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Images that a later stage trains on too, as the paper's stage 2 adds Flickr2K.",
+            show_default=False,
+        ),
+    ] = None,
     validation: Annotated[
         list[Path] | None,
         typer.Option(help="Images to validate on; by default some are held out of --data."),
@@ -42,6 +51,18 @@ def train(
         list[str] | None,
         typer.Option("--set", help="section.field=value of the recipe; may be given again."),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="A .keras file of the same network to start from.", show_default=False),
+    ] = None,
+    first_stage: Annotated[int, typer.Option(help="The stage to start with.")] = 1,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke",
+            help="Shorten everything to seconds, to see that it works; needs no --data.",
+        ),
+    ] = False,
     skip_bad_images: SkipBadImages = False,
     json: Json = False,
 ) -> None:
@@ -57,14 +78,18 @@ def train(
         def show_steps(state: "TrainingProgress") -> None:
             psnr = state.validation_psnr_db
             note = f"validation {psnr:.2f} dB" if psnr is not None else ""
-            progress("train", state.step, state.steps, note)
+            progress(f"train, stage {state.stage}", state.step, state.steps, note)
 
         result = train_recipe(
             recipe,
             [*(data or []), *(more_data or [])],
+            added_data=added_data or [],
             validation=validation or [],
             out=out,
             overrides=overrides or [],
+            weights=weights,
+            first_stage=first_stage,
+            smoke=smoke,
             skip_bad_images=skip_bad_images,
             on_progress=progress,
             on_steps=show_steps,
@@ -74,7 +99,9 @@ def train(
         return
     typer.echo(
         f"{result.model}: {result.validation_psnr_db:.3f} dB RGB on {result.validation_images} "
-        f"validation images after {result.steps:,} steps"
+        f"validation images after {result.steps:,} steps\n"
+        f"{result.best_model}: {result.best_validation_psnr_db:.3f} dB, the best checkpoint, after "
+        f"{result.best_step:,} steps"
     )
     print_next(
         "next, make an integer model of it",

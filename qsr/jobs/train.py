@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from qsr.data.bundled import write_bundled
 from qsr.data.pairs import Pair, find_all_pairs
-from qsr.errors import UsageError
+from qsr.errors import ModelError, UsageError
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.run_folder import RUNS
-from qsr.training.recipe import load_recipe
+from qsr.training.recipe import smoke_size
+from qsr.training.recipe_files import load_recipe
 from qsr.training.train import Progress as TrainingProgress
 from qsr.training.train import TrainingResult, hold_out, train
 
@@ -17,11 +20,15 @@ __all__ = ["TrainingProgress", "train_recipe"]
 
 def train_recipe(
     recipe: str,
-    data: Sequence[Path],
+    data: Sequence[Path] = (),
     *,
+    added_data: Sequence[Path] = (),
     validation: Sequence[Path] = (),
     out: Path | None = None,
     overrides: Sequence[str] = (),
+    weights: Path | None = None,
+    first_stage: int = 1,
+    smoke: bool = False,
     skip_bad_images: bool = False,
     on_progress: Progress = silent,
     on_steps: Callable[[TrainingProgress], None] | None = None,
@@ -30,11 +37,16 @@ def train_recipe(
 
     Args:
         recipe: name of a shipped recipe, or the path of a ``.toml`` file.
-        data: folders of photographs or of LR/HR images.
+        data: folders of photographs or of LR/HR images; may be empty only with ``smoke``, which
+            then takes the bundled photographs.
+        added_data: the same, for the stages that train on an added data set too.
         validation: the same, to validate on; if empty, every tenth training image, at most ten, is
             held out.
         out: run folder; ``runs/train-<recipe>`` if None.
         overrides: ``section.field=value``.
+        weights: ``.keras`` file of the same network to start from.
+        first_stage: the stage to start with, counted from 1.
+        smoke: shorten everything to some seconds, to see that it works.
         skip_bad_images: leave unusable and too small images out instead of stopping.
         on_progress: called while images are checked and decoded.
         on_steps: called every 50 steps.
@@ -44,37 +56,55 @@ def train_recipe(
 
     Raises:
         ImageError: a folder or an image is unusable.
-        ModelError: the loss is no longer finite.
+        ModelError: the loss is no longer finite, or ``weights`` are of another network.
         StudyError: the folder belongs to another training.
-        UsageError: the recipe is wrong, or no data is given.
+        UsageError: the recipe is wrong, no data is given, or data that no stage adds.
     """
     loaded = load_recipe(recipe, overrides)
-    if not data:
+    if smoke:
+        loaded = smoke_size(loaded)
+    out = out or RUNS / f"train-{loaded.name}"
+    if not data and not smoke:
         raise UsageError("give at least one folder of images with --data")
-    check_there([*data, *validation])
-
-    def checked(folders: Sequence[Path], least_lr: int) -> Sequence[Pair]:
-        pairs, skipped = usable(
-            find_all_pairs(folders, loaded.model.scale),
-            least_lr=least_lr,
-            skip_bad=skip_bad_images,
-            stage="check images",
-            on_progress=on_progress,
+    if added_data and not any(stage.added_data for stage in loaded.stages[first_stage - 1 :]):
+        raise UsageError(
+            "--added-data is given, and no stage that is trained adds data; give it with --data, "
+            "or set stages.N.added_data=true"
         )
-        if skipped:
-            on_progress("check images", len(pairs), len(pairs), f"{len(skipped)} left out")
-        return pairs
+    if weights is not None and not weights.is_file():
+        raise ModelError(f"{weights}: no such file")
+    check_there([*data, *added_data, *validation])
+    with TemporaryDirectory(prefix="qsr-") as scratch:
+        if not data:
+            data, validation = ([side] for side in write_bundled(Path(scratch)))
 
-    training_pairs = checked(data, loaded.training.lr_patch_px)
-    if validation:
-        validation_pairs = checked(validation, LEAST_LR_TO_SCORE)
-    else:
-        training_pairs, validation_pairs = hold_out(training_pairs)
-    return train(
-        loaded,
-        training_pairs,
-        validation_pairs,
-        out or RUNS / f"train-{loaded.name}",
-        on_decode=lambda done, total: on_progress("decode images", done, total),
-        on_progress=on_steps,
-    )
+        def checked(folders: Sequence[Path], least_lr: int) -> Sequence[Pair]:
+            pairs, skipped = usable(
+                find_all_pairs(folders, loaded.model.scale),
+                least_lr=least_lr,
+                skip_bad=skip_bad_images,
+                stage="check images",
+                on_progress=on_progress,
+            )
+            if skipped:
+                on_progress("check images", len(pairs), len(pairs), f"{len(skipped)} left out")
+            return pairs
+
+        patch = loaded.training.lr_patch_px
+        training_pairs = checked(data, patch)
+        added_pairs = checked(added_data, patch) if added_data else ()
+        if validation:
+            validation_pairs = checked(validation, LEAST_LR_TO_SCORE)
+        else:
+            training_pairs, validation_pairs = hold_out(training_pairs)
+        return train(
+            loaded,
+            training_pairs,
+            validation_pairs,
+            out,
+            added_pairs=added_pairs,
+            weights=weights,
+            first_stage=first_stage,
+            on_decode=lambda done, total: on_progress("decode images", done, total),
+            on_progress=on_steps,
+        )

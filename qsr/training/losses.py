@@ -27,3 +27,10 @@ def mse(hr: "tf.Tensor", sr: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
     return tf.reduce_mean(tf.square(sr - hr))
+
+
+def mae(hr: "tf.Tensor", sr: "tf.Tensor") -> "tf.Tensor":
+    """Return the mean absolute error of ``(N, H, W, 3)`` pictures in [0, 1], a scalar."""
+    import tensorflow as tf
+
+    return tf.reduce_mean(tf.abs(sr - hr))

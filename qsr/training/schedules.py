@@ -27,3 +27,17 @@ def warmup_then_linear(
     if warmup_epochs == 0:
         corners, rates = corners[1:], rates[1:]
     return np.interp(np.arange(epochs), corners, rates).astype(np.float32)
+
+
+def halving(*, epochs: int, initial: float, halving_epochs: int) -> NDArray[np.float32]:
+    """Return the learning rate of each epoch: halved after every so many (ABPN, section 4.1).
+
+    Args:
+        epochs: number of epochs.
+        initial: rate of the first ``halving_epochs`` epochs.
+        halving_epochs: epochs between halvings.
+
+    Returns:
+        ``(epochs,)`` ``float32``.
+    """
+    return (initial * 0.5 ** (np.arange(epochs) // halving_epochs)).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qsr.training.losses import charbonnier, mse
+from qsr.training.losses import charbonnier, mae, mse
 
 RANDOM = np.random.default_rng(4)
 HR = RANDOM.random((2, 6, 9, 3), np.float32)
@@ -30,3 +30,9 @@ def test_mse():
     """MSE is the mean of the squared differences."""
     expected = np.mean((SR.astype(np.float64) - HR) ** 2)
     assert float(mse(HR, SR)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_mae():
+    """MAE is the mean of the absolute differences."""
+    expected = np.mean(np.abs(SR.astype(np.float64) - HR))
+    assert float(mae(HR, SR)) == pytest.approx(expected, rel=1e-6)

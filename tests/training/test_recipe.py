@@ -1,19 +1,22 @@
 """Recipes: those that ship, and what is said about a wrong one."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import qsr.training.recipe
+import qsr.training.recipe_files
 from qsr.errors import UsageError
 from qsr.models.xcat import XcatConfig
-from qsr.training.recipe import Training, load_recipe, parse_recipe, shipped_recipes
+from qsr.models.zoo import build
+from qsr.training.recipe import Stage, Training, smoke_size
+from qsr.training.recipe_files import load_recipe, parse_recipe, shipped_recipes
 
 
 def shipped_text(name):
     """Read a recipe that ships, as it lies there."""
-    return (qsr.training.recipe._recipes_folder() / f"{name}.toml").read_text()
+    return (qsr.training.recipe_files._recipes_folder() / f"{name}.toml").read_text()
 
 
 def parse(**sections):
@@ -41,8 +44,7 @@ class TestShipped:
         assert load_recipe(name).name == name
 
     def test_paper(self):
-        """xcat_x3 is the paper's network and first stage, number by number (section 3.2)."""
-        assert "xcat_x3" in shipped_recipes()
+        """xcat_x3 is the paper's network and both its stages, number by number (section 3.2)."""
         recipe = load_recipe("xcat_x3")
         assert recipe.network == "xcat"
         assert recipe.model == XcatConfig()
@@ -51,16 +53,22 @@ class TestShipped:
         assert training.batch_size == 16
         assert training.epochs == 50
         assert training.steps_per_epoch == 10_000
-        assert training.steps == 500_000
-        assert training.loss == "charbonnier"
-        assert training.charbonnier_epsilon == 0.1
-        assert training.initial_rate == 0.001
-        assert training.peak_rate == 0.0025
+        assert training.schedule == "warmup_then_linear"
         assert training.warmup_epochs == 5
         assert training.final_rate == 0.0001
         assert training.adam_beta_1 == 0.9
         assert training.adam_beta_2 == 0.999
         assert training.adam_epsilon == 1e-8
+        first, second = recipe.stages
+        assert (first.loss, first.charbonnier_epsilon) == ("charbonnier", 0.1)
+        assert (first.initial_rate, first.peak_rate) == (0.001, 0.0025)
+        assert not first.added_data
+        assert second.loss == "mse"
+        assert (second.initial_rate, second.peak_rate) == (0.0001, 0.00125)
+        assert second.added_data
+        assert {stage.precision for stage in recipe.stages} == {"float32"}
+        assert recipe.steps == 1_000_000
+        assert recipe.stage_ends == (500_000, 1_000_000)
         assert recipe.augmentation.flips
         assert recipe.augmentation.rotations
         assert recipe.augmentation.intensities == (1.0, 0.7, 0.5)
@@ -68,7 +76,65 @@ class TestShipped:
     def test_paper_written_out(self):
         """Every number of the paper's training stands in the file, none is left to a default."""
         written = tomllib.loads(shipped_text("xcat_x3"))
-        assert set(written["training"]) == set(Training.__dataclass_fields__)
+        unused = {"halving_epochs"}
+        assert set(written["training"]) == set(Training.__dataclass_fields__) - unused
+
+    @pytest.mark.parametrize(
+        ("name", "parameters"), [("xlsr_x3", 21_947), ("abpn_x3", 42_539), ("espcn_x3", 31_131)]
+    )
+    def test_published(self, name, parameters):
+        """The recipe of another network configures that network as published."""
+        recipe = load_recipe(name)
+        assert build(recipe.network, recipe.model).count_params() == parameters
+
+    @pytest.mark.parametrize("name", shipped_recipes())
+    def test_smoke(self, name):
+        """The smoke size has the network and the stages of the recipe, and takes ten steps each."""
+        recipe = load_recipe(name)
+        smoke = smoke_size(recipe)
+        assert (smoke.model, smoke.stages) == (recipe.model, recipe.stages)
+        assert smoke.steps == 10 * len(recipe.stages)
+        assert smoke.name == f"{name}-smoke"
+
+
+class TestBase:
+    """Recipes that say only what differs from another."""
+
+    def test_merged(self, tmp_path):
+        """Sections are merged field by field, stages are replaced, and the rest is the base's."""
+        path = tmp_path / "mine.toml"
+        path.write_text(
+            'base = "xcat_x3"\nname = "mine"\n[model]\nblocks = 4\n[[stages]]\nloss = "mae"\n'
+        )
+        recipe, base = load_recipe(str(path)), load_recipe("xcat_x3")
+        assert recipe == replace(
+            base, name="mine", model=XcatConfig(blocks=4), stages=(Stage(loss="mae"),)
+        )
+
+    def test_chain(self, tmp_path):
+        """A base may have a base, given by a path beside it; the file itself comes first."""
+        (tmp_path / "a.toml").write_text('base = "b.toml"\nname = "a"\n')
+        (tmp_path / "b.toml").write_text(
+            'base = "xcat_x3"\nname = "b"\n[training]\nseed = 7\nepochs = 9\n'
+        )
+        recipe = load_recipe(str(tmp_path / "a.toml"), ["training.seed=8"])
+        training = (recipe.training.seed, recipe.training.epochs, recipe.training.batch_size)
+        assert (recipe.name, *training) == ("a", 8, 9, 16)
+
+    @pytest.mark.parametrize(
+        ("base", "message"),
+        [
+            ('"a.toml"', "its bases go in a circle"),
+            ("3", "it must be the name of a recipe, not 3"),
+            ('"xcat_y3"', r"no recipe named 'xcat_y3'; did you mean xcat_x3\?"),
+            ('"gone.toml"', r"gone\.toml: not a readable recipe"),
+        ],
+    )
+    def test_unusable(self, tmp_path, base, message):
+        """A base that is missing, no name, or the recipe itself is an error."""
+        (tmp_path / "a.toml").write_text(f'base = {base}\nname = "a"\n')
+        with pytest.raises(UsageError, match=message):
+            load_recipe(str(tmp_path / "a.toml"))
 
 
 class TestLoad:
@@ -85,7 +151,10 @@ class TestLoad:
 
     def test_unknown_name(self):
         """An unknown name is an error that lists the names, and says that a path will do."""
-        with pytest.raises(UsageError, match=r"'xcat_x4'; give one of .*xcat_x3.* a \.toml file"):
+        with pytest.raises(
+            UsageError,
+            match=r"'xcat_x4'; did you mean xcat_x3\? give one of .*xcat_x3.* a \.toml file",
+        ):
             load_recipe("xcat_x4")
 
     def test_missing_file(self, tmp_path):
@@ -117,8 +186,8 @@ class TestFields:
         [
             ({"trainings": {}}, "unknown field trainings; did you mean training?"),
             (
-                {"training": {"peek_rate": 1e-3}},
-                "unknown field training.peek_rate; did you mean peak_rate?",
+                {"stages": [{}, {"peek_rate": 1e-3}]},
+                "unknown field stages.2.peek_rate; did you mean peak_rate?",
             ),
             (
                 {"training": {"steps_per_epochs": 9}},
@@ -147,13 +216,15 @@ class TestFields:
             ({"training": {"epochs": "many"}}, "training.epochs", "'many'"),
             ({"training": {"epochs": 2.5}}, "training.epochs", "2.5"),
             ({"training": {"epochs": True}}, "training.epochs", "True"),
-            ({"training": {"loss": "mae"}}, "training.loss", "'mae'"),
+            ({"training": {"schedule": "cosine"}}, "training.schedule", "'cosine'"),
+            ({"stages": [{}, {"loss": "ssim"}]}, "stages.2.loss", "'ssim'"),
             ({"model": {"last_conv_kernel": 5}}, "model.last_conv_kernel", "5"),
             ({"model": {"mixing": "shuffle"}}, "model.mixing", "'shuffle'"),
             ({"augmentation": {"flips": "yes"}}, "augmentation.flips", "'yes'"),
-            ({"augmentation": {"intensities": [1, "x"]}}, "augmentation.intensities.1", "'x'"),
+            ({"augmentation": {"intensities": [1, "x"]}}, "augmentation.intensities.2", "'x'"),
             ({"training": 3}, "training", "3"),
             ({"network": "xcat2"}, "network", "'xcat2'"),
+            ({"network": ["xcat"]}, "network", "['xcat']"),
         ],
     )
     def test_ill_typed(self, sections, field, value):
@@ -176,7 +247,7 @@ class TestFields:
 
     def test_whole_number_as_rate(self):
         """A rate may be written without a decimal point."""
-        assert parse(training={"peak_rate": 1}).training.peak_rate == 1.0
+        assert parse(training={"final_rate": 1}).training.final_rate == 1.0
 
     @pytest.mark.parametrize(
         ("section", "field", "value", "limit"),
@@ -187,10 +258,10 @@ class TestFields:
             ("training", "steps_per_epoch", 0, "at least 1, not 0"),
             ("training", "warmup_epochs", 50, r"less than training.epochs \(50\)"),
             ("training", "warmup_epochs", -1, "at least 0"),
-            ("training", "initial_rate", 0.0, "above 0, not 0.0"),
-            ("training", "peak_rate", -1.0, "above 0, not -1.0"),
+            ("stages", "initial_rate", 0.0, "above 0, not 0.0"),
+            ("stages", "peak_rate", -1.0, "above 0, not -1.0"),
             ("training", "final_rate", float("nan"), "above 0, not nan"),
-            ("training", "charbonnier_epsilon", 0.0, "above 0, not 0.0"),
+            ("stages", "charbonnier_epsilon", 0.0, "above 0, not 0.0"),
             ("training", "seed", -1, "0 to 4294967295, not -1"),
             ("training", "seed", 2**32, "0 to 4294967295, not 4294967296"),
             ("model", "scale", 1, "at least 2, not 1"),
@@ -202,7 +273,7 @@ class TestFields:
     def test_impossible(self, section, field, value, limit):
         """A value that cannot be trained with is an error that names field, limit and value."""
         with pytest.raises(UsageError, match=rf"^a\.toml: {section}\.{field}.*{limit}"):
-            parse(**{section: {field: value}})
+            parse(**{section: [{field: value}] if section == "stages" else {field: value}})
 
 
 class TestOverrides:
@@ -212,9 +283,9 @@ class TestOverrides:
         ("override", "section", "field", "value"),
         [
             ("training.steps_per_epoch=2000", "training", "steps_per_epoch", 2000),
-            ("training.peak_rate = 5e-4", "training", "peak_rate", 5e-4),
-            ("training.loss=mse", "training", "loss", "mse"),
-            ('training.loss="mse"', "training", "loss", "mse"),
+            ("training.final_rate = 5e-4", "training", "final_rate", 5e-4),
+            ("training.schedule=halving", "training", "schedule", "halving"),
+            ('training.schedule="halving"', "training", "schedule", "halving"),
             ("augmentation.flips=false", "augmentation", "flips", False),
             ("augmentation.intensities=[1.0, 0.7]", "augmentation", "intensities", (1.0, 0.7)),
             ("model.blocks=12", "model", "blocks", 12),
@@ -226,6 +297,22 @@ class TestOverrides:
         assert getattr(getattr(after, section), field) == value
         object.__setattr__(getattr(after, section), field, getattr(getattr(before, section), field))
         assert after == before
+
+    def test_stage(self):
+        """A stage is given by its number, from 1, and the others stay."""
+        before, after = load_recipe("xcat_x3"), load_recipe("xcat_x3", ["stages.2.loss=mae"])
+        assert after.stages == (before.stages[0], replace(before.stages[1], loss="mae"))
+
+    @pytest.mark.parametrize("stage", ["0", "3", "two", "-1"])
+    def test_no_such_stage(self, stage):
+        """A stage that the recipe does not have is an error that says how many there are."""
+        with pytest.raises(UsageError, match=f"number of a stage, 1 to 2, not {stage}"):
+            load_recipe("xcat_x3", [f"stages.{stage}.loss=mae"])
+
+    def test_all_stages(self):
+        """A field of the stages without a number is an error that shows how to give it."""
+        with pytest.raises(UsageError, match=r"as in stages\.1\.loss"):
+            load_recipe("xcat_x3", ["stages.loss=mae"])
 
     def test_top_level(self):
         """A field outside all sections is set by its name alone."""
@@ -261,11 +348,11 @@ class TestOverrides:
 
 def test_installed_recipes(tmp_path, monkeypatch):
     """Recipes inside the package, where a wheel puts them, go before those of a checkout."""
-    monkeypatch.setattr(qsr.training.recipe, "files", lambda _: tmp_path / "qsr")
+    monkeypatch.setattr(qsr.training.recipe_files, "files", lambda _: tmp_path / "qsr")
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "beside.toml").write_text('name = "beside"')
     assert shipped_recipes() == ("beside",)
     (tmp_path / "qsr" / "recipes").mkdir(parents=True)
     (tmp_path / "qsr" / "recipes" / "inside.toml").write_text('name = "inside"')
     assert shipped_recipes() == ("inside",)
-    assert isinstance(qsr.training.recipe._recipes_folder(), Path)
+    assert isinstance(qsr.training.recipe_files._recipes_folder(), Path)

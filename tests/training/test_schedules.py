@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qsr.training.schedules import warmup_then_linear
+from qsr.training.schedules import halving, warmup_then_linear
 
 
 def rates(epochs=50, warmup_epochs=5, initial=1e-3, peak=25e-4, final=1e-4):
@@ -46,3 +46,12 @@ def test_warmup_alone():
 def test_one_epoch():
     """A single epoch has the peak rate."""
     assert rates(epochs=1, warmup_epochs=0) == pytest.approx([25e-4])
+
+
+def test_halving():
+    """ABPN's rate is 1e-3 for 120 epochs, and half as much after each further 120 of 600."""
+    schedule = halving(epochs=600, initial=1e-3, halving_epochs=120)
+    assert schedule.dtype == np.float32
+    assert schedule[[0, 119, 120, 239, 240, 599]] == pytest.approx(
+        [1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4, 6.25e-5]
+    )

@@ -1,0 +1,145 @@
+"""The folder of a training: what is trained in it, its log, and who works in it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from qsr.atomic import locked, replacing, sweep
+from qsr.data.pairs import Pair, content_hash
+from qsr.errors import StudyError
+from qsr.quiet import import_tensorflow
+from qsr.training.recipe import Recipe
+
+_LOCK = ".qsr-train-lock"  # held by the training that works in the folder
+_MOST_SHOWN = 3
+
+
+def described(
+    recipe: Recipe,
+    first_stage: int,
+    weights: Path | None,
+    **pairs: Sequence[Pair],
+) -> dict[str, Any]:
+    """Say what a training is of, as JSON gives it back.
+
+    Args:
+        recipe: what is trained.
+        first_stage: the stage that it starts with, counted from 1.
+        weights: the file that it starts from, if any.
+        **pairs: the images, under what they are for.
+    """
+    description: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "recipe": asdict(recipe),
+                "first stage": first_stage,
+                "initial weights": None if weights is None else content_hash(weights),
+                **{
+                    purpose.replace("_", " "): [_content(pair) for pair in images]
+                    for purpose, images in pairs.items()
+                },
+            }
+        )
+    )
+    return description
+
+
+@contextmanager
+def claimed(out: Path, description: dict[str, Any]) -> Iterator[None]:
+    """Hold ``out`` for one training: the one that is described there, or a new one.
+
+    Raises:
+        StudyError: another training lies or works there, or it cannot be made.
+    """
+    lock, path = out / _LOCK, out / "recipe.json"
+    with ExitStack() as held:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            if any(out.iterdir()) and not (lock.exists() or path.exists()):
+                raise StudyError(f"{out}: not empty, and no training of qsr; give another --out")
+            held.enter_context(locked(lock))
+        except BlockingIOError as error:
+            raise StudyError(
+                f"{out}: another training is working in it; wait for it, or give another --out"
+            ) from error
+        except OSError as error:
+            raise StudyError(f"{out}: cannot be made a run folder: {error.strerror}") from error
+        sweep(out)
+        _describe(path, description)
+        yield
+
+
+@contextmanager
+def written(what: str) -> Iterator[None]:
+    """Turn what the system or TensorFlow raises when it cannot write into StudyError."""
+    tf = import_tensorflow()
+
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
+        raise StudyError(
+            f"{what} cannot be written ({' '.join(str(reason).split())}); make room and run the "
+            "same command again"
+        ) from error
+
+
+def _describe(path: Path, description: dict[str, Any]) -> None:
+    """Write down what is trained, or check that it is what an earlier run wrote down."""
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        with written(f"{path}:"), replacing(path) as unfinished:
+            unfinished.write_text(json.dumps(description, indent=2))
+        return
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: not readable: {error}") from error
+    if not isinstance(found, dict):
+        raise StudyError(f"{path}: no description of a training; give another --out")
+    for part, wanted in description.items():
+        if found.get(part) != wanted:
+            raise StudyError(
+                f"{path.parent}: holds a training with another {_difference(part, found, wanted)}; "
+                "give another --out"
+            )
+
+
+def _difference(part: str, found: dict[str, Any], wanted: Any) -> str:
+    """Word what of a training differs: the fields, if it is the recipe."""
+    earlier = found.get(part)
+    if isinstance(wanted, list):
+        return f"set of {part}"
+    if not (isinstance(wanted, dict) and isinstance(earlier, dict)):
+        return f"{part} ({earlier} there, {wanted} now)"
+    old, new = dict(_flat(earlier)), dict(_flat(wanted))
+    fields = [name for name in old | new if old.get(name) != new.get(name)]
+    shown = ", ".join(
+        f"{name} {old.get(name)} there, {new.get(name)} now" for name in fields[:_MOST_SHOWN]
+    )
+    more = len(fields) - _MOST_SHOWN
+    return f"{part} ({shown}{f', and {more} more' if more > 0 else ''})"
+
+
+def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every leaf of nested JSON with its place, list items counted from 1."""
+    if isinstance(value, dict):
+        items = [(str(key), below) for key, below in value.items()]
+    elif isinstance(value, list):
+        items = [(str(number), below) for number, below in enumerate(value, start=1)]
+    else:
+        yield place, value
+        return
+    for key, below in items:
+        yield from _flat(below, f"{place}.{key}" if place else key)
+
+
+def _content(pair: Pair) -> dict[str, Any]:
+    """Name a pair and what its files hold, so that only the same images are gone on with."""
+    return {
+        "name": pair.name,
+        "hr_sha256": content_hash(pair.hr_path),
+        "lr_sha256": None if pair.lr_path is None else content_hash(pair.lr_path),
+    }
