@@ -1,21 +1,14 @@
 """Folders of photographs, or of HR and LR files in the customary layouts, as LR/HR pairs.
 
-Recognised, for a scale s, where ``<prefix>`` is empty or ends with an underscore:
-
-- a folder of photographs: their LR images are made, by bicubic downscaling;
-- a folder named ``<prefix>HR`` (``HR``, ``DIV2K_train_HR``, ``Flickr2K_HR``) with its LR folder
-  next to it: ``<prefix>LRx<s>``, ``<prefix>LR_x<s>``, ``<prefix>LR/X<s>``,
-  ``<prefix>LR_bicubic/X<s>`` or ``<prefix>LR``, the first of these that there is;
-- the folder that contains such a pair of folders.
-
-An LR file is named as its HR file, or has ``x<s>`` added (``0001.png`` and ``0001x3.png``). Images
-that are already small cannot be told from photographs: give a folder of LR files alone only where
-a photograph would do.
+A folder of photographs has its LR images made, by bicubic downscaling; the layouts of HR and LR
+folders are those of :mod:`qsr.data.layouts`. An LR file is named as its HR file, or has ``x<s>``
+added (``0001.png`` and ``0001x3.png``). Images that are already small cannot be told from
+photographs: give a folder of LR files alone only where a photograph would do.
 """
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,11 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qsr.data.layouts import Split, image_folders
 from qsr.errors import ImageError
 from qsr.images import downscale_bicubic, image_size, list_images, read_rgb
 
 _SHOWN = 3
 _WORKERS = 4
+_SCALES = range(1, 9)
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class Pair:
         return self.load()[0] if self.lr_path is None else read_rgb(self.lr_path)
 
 
-def find_pairs(folder: Path, scale: int) -> tuple[Pair, ...]:
+def find_pairs(folder: Path, scale: int, split: Split | None = None) -> tuple[Pair, ...]:
     """List the pairs of a folder in one of the layouts above, sorted by file name.
 
     Nothing is decoded (see ``check_pairs``). Pairs are named after their HR files, without the
@@ -83,28 +78,20 @@ def find_pairs(folder: Path, scale: int) -> tuple[Pair, ...]:
     Args:
         folder: The folder.
         scale: HR pixels per LR pixel, along each side.
+        split: Which to take of a folder that contains both, as DIV2K does; None: such a folder is
+            refused. A folder without splits is taken whole, for either.
 
     Returns:
         At least one pair.
 
     Raises:
-        ImageError: The folder is missing or has no images, several HR folders, an HR folder
-            without LR, or files without their counterpart.
+        ImageError: The folder is missing or has no images, several sets that may be meant, sets of
+            other splits alone, an HR folder without LR, or files without their counterpart.
     """
-    hr_folders = _hr_folders(folder)
-    if len(hr_folders) > 1:
-        names = ", ".join(path.name for path in hr_folders)
-        raise ImageError(f"{folder}: several sets of images ({names}); give the folder of one.")
-    hr_folder = hr_folders[0] if hr_folders else folder
-    lr_folder = _lr_folder(hr_folder, scale)
+    hr_folder, lr_folder = image_folders(folder, scale, split)
     if lr_folder is not None:
         return _match(hr_folder, lr_folder, scale)
-    if hr_folders:
-        raise ImageError(
-            f"{folder}: {hr_folder.name} has no LR images for x{scale} next to it; "
-            f"give {hr_folder} itself to have them made by bicubic downscaling."
-        )
-    photographs = list_images(folder)
+    photographs = list_images(hr_folder)
     stems = [path.stem for path in photographs]
     unique = len(set(stems)) == len(stems)
     return tuple(
@@ -112,12 +99,15 @@ def find_pairs(folder: Path, scale: int) -> tuple[Pair, ...]:
     )
 
 
-def find_all_pairs(paths: Sequence[Path], scale: int) -> tuple[Pair, ...]:
+def find_all_pairs(
+    paths: Sequence[Path], scale: int, split: Split | None = None
+) -> tuple[Pair, ...]:
     """List the pairs of several folders and single photographs, one path after the other.
 
     Args:
         paths: Folders in one of the layouts above, and photographs.
         scale: HR pixels per LR pixel, along each side.
+        split: As for ``find_pairs``.
 
     Returns:
         At least one pair. Names that more than one path gives have their folder's name in front.
@@ -125,7 +115,7 @@ def find_all_pairs(paths: Sequence[Path], scale: int) -> tuple[Pair, ...]:
     Raises:
         ImageError: As ``find_pairs``, or an image is given twice.
     """
-    pairs = [pair for path in paths for pair in _pairs_at(path, scale)]
+    pairs = [pair for path in paths for pair in _pairs_at(path, scale, split)]
     counts = Counter(pair.name for pair in pairs)
     pairs = [
         replace(pair, name=f"{pair.hr_path.parent.name}/{pair.name}")
@@ -218,9 +208,11 @@ def content_hash(path: Path) -> str:
         raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _pairs_at(path: Path, scale: int) -> tuple[Pair, ...]:
+def _pairs_at(path: Path, scale: int, split: Split | None) -> tuple[Pair, ...]:
     """List the pairs of a folder, or make one of a single photograph."""
-    return (Pair(path.stem, path, None, scale),) if path.is_file() else find_pairs(path, scale)
+    if path.is_file():
+        return (Pair(path.stem, path, None, scale),)
+    return find_pairs(path, scale, split)
 
 
 def _read(pair: Pair) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8]]:
@@ -241,9 +233,19 @@ def _lr_size(pair: Pair, hr: tuple[int, ...], lr: tuple[int, ...] | None) -> tup
     if not all(0 <= pixels < pair.scale for pixels in surplus):
         raise ImageError(
             f"{pair.lr_path}: {_size(lr)} pixels are not 1/{pair.scale} of the {_size(hr)} of "
-            f"{pair.hr_path}; make the LR image again, or remove both."
+            f"{pair.hr_path}; {_remedy(pair.scale, hr, lr)}."
         )
     return lr
+
+
+def _remedy(scale: int, hr: tuple[int, ...], lr: tuple[int, ...]) -> str:
+    """Say what to do about an LR image of another size than its HR image asks for."""
+    if all(large < small for large, small in zip(hr, lr, strict=True)):
+        return "LR is the larger: the folders of HR and LR seem to be swapped"
+    for other in _SCALES:
+        if all(0 <= large - small * other < other for large, small in zip(hr, lr, strict=True)):
+            return f"it fits x{other}: give the LR images of x{scale}"
+    return "make the LR image again, or remove both"
 
 
 def _problem(pair: Pair, min_lr: int, *, decoded: bool) -> str | None:
@@ -278,35 +280,13 @@ def _height_width(path: Path) -> tuple[int, int]:
     return height, width
 
 
-def _hr_folders(folder: Path) -> list[Path]:
-    """List the subfolders named ``HR`` or ``<prefix>_HR``."""
-    return sorted(path for path in folder.glob("*HR") if _is_hr(path) and path.is_dir())
-
-
-def _is_hr(path: Path) -> bool:
-    return path.name == "HR" or path.name.endswith("_HR")
-
-
-def _lr_folder(hr_folder: Path, scale: int) -> Path | None:
-    """Find the LR folder next to a folder named ``<prefix>HR``."""
-    hr_folder = hr_folder.absolute()  # "." has no name
-    if not _is_hr(hr_folder):
-        return None
-    parent = hr_folder.parent
-    stem = hr_folder.name.removesuffix("HR") + "LR"
-    named = (f"{stem}x{scale}", f"{stem}_x{scale}", f"{stem}/X{scale}", f"{stem}_bicubic/X{scale}")
-    for place in named:
-        if (parent / place).is_dir():
-            return parent / place
-    other_scales = any((parent / stem).glob("X*"))
-    return parent / stem if (parent / stem).is_dir() and not other_scales else None
-
-
 def _match(hr_folder: Path, lr_folder: Path, scale: int) -> tuple[Pair, ...]:
     """Pair the files of two folders by name."""
     hr_paths = _by_stem(hr_folder)
     lr_paths = _by_stem(lr_folder)
     ending = "" if hr_paths.keys() & lr_paths.keys() else f"x{scale}"
+    if ending:
+        _check_names(hr_paths, lr_paths, lr_folder, scale)
     without_lr = [path for stem, path in hr_paths.items() if stem + ending not in lr_paths]
     wanted = {stem + ending for stem in hr_paths}
     without_hr = [path for stem, path in lr_paths.items() if stem not in wanted]
@@ -319,6 +299,17 @@ def _match(hr_folder: Path, lr_folder: Path, scale: int) -> tuple[Pair, ...]:
     return tuple(
         Pair(stem, path, lr_paths[stem + ending], scale) for stem, path in hr_paths.items()
     )
+
+
+def _check_names(
+    hr_stems: Collection[str], lr_stems: Container[str], lr_folder: Path, scale: int
+) -> None:
+    """Refuse LR files whose names are of another scale alone."""
+    found = [other for other in _SCALES if any(f"{stem}x{other}" in lr_stems for stem in hr_stems)]
+    if found and scale not in found:
+        raise ImageError(
+            f"{lr_folder}: its files are for x{found[0]} by their names; give those for x{scale}."
+        )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -59,7 +59,8 @@ def evaluate_models(
     Args:
         models: each a name from the zoo, a path that :func:`load_any` takes, or ``bicubic``. The
             first is what the drops of the others are measured from.
-        data: folders; the bundled validation photographs if empty.
+        data: folders, of which the validation split is taken if there are several; the bundled
+            validation photographs if empty.
         scale: of bicubic upscaling when no model is given beside it.
         skip_bad_images: leave unusable images out instead of stopping.
         on_progress: called while working.
@@ -84,7 +85,7 @@ def evaluate_models(
         folders = list(data) or [write_bundled(Path(scratch) / "bundled")[1]]
         checked = [
             usable(
-                find_pairs(folder, scale),
+                find_pairs(folder, scale, "valid"),
                 least_lr=least_lr,
                 skip_bad=skip_bad_images,
                 stage=f"check {folder.name}",

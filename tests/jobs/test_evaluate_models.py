@@ -36,6 +36,19 @@ def test_several(network, run, images):
     assert [evaluation.quantized for evaluation in results[0].evaluations] == [False, True, False]
 
 
+def test_validation_split(images, tmp_path):
+    """Of a folder that has a training and a validation split, as DIV2K, the latter is scored."""
+    for split, source in (("train", "candidates"), ("valid", "validation")):
+        for path in (images / source).iterdir():
+            hr = Image.open(path).crop((0, 0, 48, 48))
+            for folder, image in (("HR", hr), ("LR_bicubic/X3", hr.resize((16, 16)))):
+                (tmp_path / f"DIV2K_{split}_{folder}").mkdir(parents=True, exist_ok=True)
+                image.save(tmp_path / f"DIV2K_{split}_{folder}" / f"{path.stem}.png")
+    (result,) = evaluate_models(["bicubic"], [tmp_path])
+    names = sorted(path.stem for path in (images / "validation").iterdir())
+    assert [image.name for image in result.evaluations[0].images] == names
+
+
 def test_bundled(network, tmp_path):
     """Without data, the bundled photographs are evaluated on, and called so."""
     (result,) = evaluate_models([str(network)])
