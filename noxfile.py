@@ -60,3 +60,10 @@ def bench(session: nox.Session) -> None:
     """Time the search against the public converter; arguments after ``--`` go to the benchmark."""
     _install(session, "bench")
     session.run("python", "benchmarks/search_vs_converter.py", *session.posargs)
+
+
+@nox.session(name="bench-training", default=False)
+def bench_training(session: nox.Session) -> None:
+    """Time training against plain Keras; arguments after ``--`` go to the benchmark."""
+    _install(session, "bench")
+    session.run("python", "benchmarks/training_vs_fit.py", *session.posargs)
