@@ -71,7 +71,7 @@ def print_json(record: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; the first column is text, the others are numbers.
+    """Print a table; the first column is text, the others are numbers; headings may have lines.
 
     On a narrow terminal the text is folded; numbers are whole on any.
     """
@@ -80,7 +80,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.console import Console
     from rich.table import Table
 
-    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    widths = [
+        max(cell_len(line) for cell in cells for line in cell.split("\n"))
+        for cells in zip(columns, *rows, strict=True)
+    ]
     gaps = 4 * len(widths) + 4
     width = sum(widths) + gaps  # a file has no edge
     terminal = Console()

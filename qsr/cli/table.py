@@ -1,14 +1,16 @@
 """``qsr table``."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qsr.cli.options import SkipBadImages
-from qsr.cli.output import shown_progress
+from qsr.cli.options import Json, SkipBadImages
+from qsr.cli.output import print_json, print_skipped, print_table, shown_progress
 
 if TYPE_CHECKING:
+    from qsr.jobs.table_report import TableReport
     from qsr.jobs.train import TrainingProgress
 
 
@@ -18,11 +20,27 @@ def register(app: typer.Typer) -> None:
 
 
 def table(
+    context: typer.Context,
     number: Annotated[int, typer.Argument(help="Table of the paper, 1 to 4.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Images to score on, a folder (Set5, B100, DIV2K, ...); may be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of trainings, each named as its recipe, and of all that is computed from "
+            "them; by default runs/tables."
+        ),
+    ] = None,
     train: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Train the rows that --runs lacks on these images: a folder; may be given again.",
+            help="First train the rows that --runs lacks on these images: a folder; may be given "
+            "again. Without --data nothing else is done.",
             show_default=False,
         ),
     ] = None,
@@ -33,23 +51,19 @@ def table(
     validation: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Images to validate on; by default some are held out of --train.",
+            help="Images to validate on in training; by default some are held out of --train.",
             show_default=False,
         ),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Training steps of each row, all its stages together; by default its recipe's."
+            help="Training steps of each row, all stages together; by default those of its recipe."
         ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="section.field=value of every recipe; may be given again."),
-    ] = None,
-    runs: Annotated[
-        Path | None,
-        typer.Option(help="Folder of trainings, each named as its recipe; by default runs/tables."),
     ] = None,
     with_claims: Annotated[
         bool,
@@ -58,36 +72,100 @@ def table(
             help="Add XCATs without intensity augmentation, clipped ReLU, frozen anchor.",
         ),
     ] = False,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images that may become representative; by default scikit-image's photographs."
+        ),
+    ] = None,
+    choosing: Annotated[
+        Path | None, typer.Option(help="Images that choose among --candidates.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads, when times are taken.")] = 1,
+    rounds: Annotated[int, typer.Option(help="How often each model's time is taken.")] = 20,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of processes; by default one per core.")
+    ] = None,
     skip_bad_images: SkipBadImages = False,
+    json: Json = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, with the command that made it.")
+    ] = False,
 ) -> None:
-    """Print a table of the paper next to ours.
+    """Print a table of the paper next to ours: PSNR in FP32 and UINT8, size, time and score.
 
-    Rows are trained one after the other; stopped at any time, the same command goes on.
+    A row's weights are those of its training in --runs, else those that ship with qsr. Its UINT8
+    model is the best that qsr search-repdata finds among --candidates. Table 4 has the UINT8 model
+    that TFLiteConverter makes, too. Stopped at any time, the same command goes on.
     """
-    from qsr.jobs.table_training import TABLE_RUNS, RowTraining, train_rows
-    from qsr.tables.paper import claims, paper_table
+    from qsr.jobs.table import make_table
+    from qsr.jobs.table_training import TABLE_RUNS, RowTraining
 
-    rows = (*paper_table(number).rows, *(claims() if with_claims else ()))
     with shown_progress() as progress:
 
         def show_steps(recipe: str, state: "TrainingProgress") -> None:
             psnr = state.validation_psnr_db
-            note = f"stage {state.stage}" + (f", {psnr:.2f} dB" if psnr is not None else "")
-            progress(f"train {recipe}", state.step, state.steps, note)
+            note = f", validation {psnr:.2f} dB" if psnr is not None else ""
+            progress("train", state.step, state.steps, f"{recipe}, stage {state.stage}{note}")
 
-        broken = train_rows(
-            rows,
-            RowTraining(
-                data=train or [],
-                added_data=added_data or [],
-                validation=validation or [],
+        report = make_table(
+            number,
+            data or [],
+            training=RowTraining(
+                data=tuple(train or ()),
+                added_data=tuple(added_data or ()),
+                validation=tuple(validation or ()),
                 steps=steps,
-                overrides=overrides or [],
+                overrides=tuple(overrides or ()),
             ),
+            with_claims=with_claims,
             runs=runs or TABLE_RUNS,
+            candidates=candidates,
+            choosing=choosing,
+            threads=threads,
+            rounds=rounds,
+            workers=workers,
             skip_bad_images=skip_bad_images,
             on_progress=progress,
             on_steps=show_steps,
         )
-    for recipe, why in broken.items():
-        typer.echo(f"{recipe}: {why}", err=True)
+    for one in report.sets:
+        print_skipped(one.skipped)
+    if json:
+        print_json(report)
+    elif markdown:
+        _print_markdown(report, _command(context))
+    else:
+        _print(report)
+
+
+def _print(report: "TableReport") -> None:
+    from qsr.cli.table_layout import grids, notes
+
+    for grid in grids(report):
+        print_table(grid.title, grid.columns, grid.rows)
+    for note in notes(report):
+        typer.echo(note)
+
+
+def _print_markdown(report: "TableReport", command: str) -> None:
+    from qsr.cli.table_layout import grids, markdown, notes
+
+    for grid in grids(report):
+        typer.echo(markdown(grid))
+    for note in notes(report):
+        typer.echo(f"- {note}")
+    typer.echo(f"\nMade by:\n\n```\n{command}\n```")
+
+
+def _command(context: typer.Context) -> str:
+    """Return the command line, with every option that was given."""
+    words = ["qsr", "table"]
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if value is None or value is False or value == parameter.get_default(context):
+            continue
+        option = [parameter.opts[0]] if parameter.param_type_name == "option" else []
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words += [*option, *([] if one is True else [str(one)])]
+    return shlex.join(words)

@@ -24,7 +24,7 @@ class PaperRow:
 
     Attributes:
         name: what the paper calls the model; in Table 3, where it has no name, what it differs in.
-        config: what it differs in from the others, in the paper's words.
+        config: what it differs in from the others, in short.
         network: name in the zoo, or ``bicubic``.
         recipe: name of the recipe that trains it; None for what is not trained.
         fp32_psnr_db: of the float model.

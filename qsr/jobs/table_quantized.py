@@ -1,0 +1,107 @@
+"""Integer models of a table's rows: with searched representative images, and the naive way."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from qsr.calibration import Scheme, collect, quantize
+from qsr.calibration.executor import local_processes
+from qsr.calibration.provenance import model_hash
+from qsr.data.pairs import Pair
+from qsr.jobs.progress import Progress
+from qsr.jobs.search_repdata import search_repdata
+from qsr.tflite.files import read_model, write_model
+
+
+@dataclass(frozen=True)
+class Searching:
+    """How representative images are searched for.
+
+    Attributes:
+        candidates: folder of the images that may become representative.
+        choosing: folder of the images that choose.
+        folder: where float models, run folders and ranges are kept, to go on with.
+        workers: number of processes.
+        skip_bad_images: leave unusable images out instead of stopping.
+        on_progress: called while working.
+    """
+
+    candidates: Path
+    choosing: Path
+    folder: Path
+    workers: int
+    skip_bad_images: bool
+    on_progress: Progress
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An integer model, and the representative images it is made with."""
+
+    model: bytes
+    images: tuple[str, ...]
+
+
+def searched(model: bytes, name: str, how: Searching) -> Quantized:
+    """Make the UINT8 model of the best single representative image, or of all of them.
+
+    Args:
+        model: content of a float ``.tflite`` file.
+        name: what files are called.
+        how: with what.
+
+    Raises:
+        ImageError: an image is unusable.
+        ModelError: the model cannot be quantized.
+        StudyError: the run folder is damaged or in use.
+    """
+    kept = _kept(model, name, how)
+    how.folder.mkdir(parents=True, exist_ok=True)
+    write_model(kept.with_suffix(".tflite"), model)
+    report = search_repdata(
+        str(kept.with_suffix(".tflite")),
+        candidates=how.candidates,
+        validation=how.choosing,
+        out=kept,
+        workers=how.workers,
+        skip_bad_images=how.skip_bad_images,
+        on_progress=how.on_progress,
+    )
+    return Quantized(read_model(report.integer_model)[0], report.chosen.images)
+
+
+def naive(model: bytes, name: str, candidates: tuple[Pair, ...], how: Searching) -> bytes:
+    """Make the UINT8 model that ``TFLiteConverter`` makes of all candidates together.
+
+    Ranges are what the converter records, and input and output get their grids from the images.
+
+    Args:
+        model: content of a float ``.tflite`` file.
+        name: what files are called.
+        candidates: the images, checked.
+        how: with what.
+
+    Raises:
+        ModelError: the model cannot be quantized.
+        StudyError: what an earlier run measured is damaged.
+    """
+    with local_processes(how.workers) as executor:
+        table = collect(
+            model,
+            ((pair.name, pair.load_lr) for pair in candidates),
+            reader="converter",
+            executor=executor,
+            store=_kept(model, name, how).with_suffix(".converter.npz"),
+            on_image=lambda done: how.on_progress(
+                "measure ranges as the converter", done, len(candidates)
+            ),
+            source=name,
+        )
+    return quantize(model, table.merged(), Scheme(io="uint8", pin_io=False), source=name)
+
+
+def _kept(model: bytes, name: str, how: Searching) -> Path:
+    """Name what is kept after what it is of, so that other weights or images get another name."""
+    described = [model_hash(model), str(how.candidates.resolve()), str(how.choosing.resolve())]
+    digest = sha256("\n".join(described).encode()).hexdigest()[:8]
+    return how.folder / f"{name}-{digest}"
