@@ -11,6 +11,7 @@ from qsr.cli.output import print_json, print_skipped, print_table, shown_progres
 
 if TYPE_CHECKING:
     from qsr.jobs.table_report import TableReport
+    from qsr.jobs.table_training import RowTraining
     from qsr.jobs.train import TrainingProgress
 
 
@@ -99,7 +100,6 @@ def table(
     that TFLiteConverter makes, too. Stopped at any time, the same command goes on.
     """
     from qsr.jobs.table import make_table
-    from qsr.jobs.table_training import TABLE_RUNS, RowTraining
 
     with shown_progress() as progress:
 
@@ -111,15 +111,9 @@ def table(
         report = make_table(
             number,
             data or [],
-            training=RowTraining(
-                data=tuple(train or ()),
-                added_data=tuple(added_data or ()),
-                validation=tuple(validation or ()),
-                steps=steps,
-                overrides=tuple(overrides or ()),
-            ),
+            training=_training(train, added_data, validation, steps, overrides),
             with_claims=with_claims,
-            runs=runs or TABLE_RUNS,
+            runs=runs,
             candidates=candidates,
             choosing=choosing,
             threads=threads,
@@ -137,6 +131,24 @@ def table(
         _print_markdown(report, _command(context))
     else:
         _print(report)
+
+
+def _training(
+    data: list[Path] | None,
+    added_data: list[Path] | None,
+    validation: list[Path] | None,
+    steps: int | None,
+    overrides: list[str] | None,
+) -> "RowTraining":
+    from qsr.jobs.table_training import RowTraining
+
+    return RowTraining(
+        data=tuple(data or ()),
+        added_data=tuple(added_data or ()),
+        validation=tuple(validation or ()),
+        steps=steps,
+        overrides=tuple(overrides or ()),
+    )
 
 
 def _print(report: "TableReport") -> None:

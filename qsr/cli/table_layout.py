@@ -49,16 +49,10 @@ def grids(report: "TableReport") -> tuple[Grid, ...]:
 
 def notes(report: "TableReport") -> tuple[str, ...]:
     """Say what a reader has to know of a report, one line each."""
-    found = [f"{MISSING} is missing: not measured here, or not in the paper"]
+    found = ["what is missing (-) was not measured here, or is not in the paper"]
     if report.sets:
         found += _notes_on_measuring(report)
-    if len(report.budgets) > 1:
-        shown = "; ".join(
-            f"{', '.join(names)}: {steps:,} steps" for steps, names in report.budgets.items()
-        )
-        found.append(f"rows were not trained alike ({shown}): they differ in that, too")
-    elif report.budgets:
-        found.append(f"every row that was trained took {next(iter(report.budgets)):,} steps")
+    found += _note_on_training(report)
     found += [
         f"{row.paper.name}: {row.ours.missing}"
         for row in report.rows
@@ -89,11 +83,11 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def _notes_on_measuring(report: "TableReport") -> list[str]:
     quantity = (
-        "in luminance with one scale shaved, but for DIV2K"
+        "in luminance with one scale shaved; DIV2K in RGB with 1 pixel shaved"
         if report.number == 2  # noqa: PLR2004
-        else "in RGB with 1 pixel shaved"
+        else "in RGB with 1 pixel shaved; the drop is from FP32 to UINT8"
     )
-    found = [f"PSNR in dB, of the 8-bit picture, {quantity}; the drop is from FP32 to UINT8"]
+    found = [f"PSNR in dB, of the 8-bit picture, {quantity}"]
     if report.number != 2:  # noqa: PLR2004
         if any(one.name != "DIV2K" for one in report.sets):
             found.append(
@@ -113,6 +107,22 @@ def _notes_on_measuring(report: "TableReport") -> list[str]:
         if one.seen
     ]
     return found
+
+
+def _note_on_training(report: "TableReport") -> list[str]:
+    """Say for how many steps the rows were trained."""
+    names: dict[str, list[str]] = {}
+    for row in report.rows:
+        if row.ours.weights is not None:
+            steps = "unknown" if row.ours.steps is None else f"{row.ours.steps:,}"
+            shipped = " (ships with qsr)" if row.ours.origin == "shipped" else ""
+            names.setdefault(steps, []).append(row.paper.name + shipped)
+    if not names:
+        return []
+    if len(names) == 1:
+        return [f"training steps of each row: {next(iter(names))}"]
+    shown = "; ".join(f"{steps}: {', '.join(rows)}" for steps, rows in names.items())
+    return [f"training steps: {shown}; rows that were trained otherwise differ in that, too"]
 
 
 def _trainings(report: "TableReport", title: str) -> Grid:

@@ -66,7 +66,7 @@ def make_table(
     *,
     training: RowTraining | None = None,
     with_claims: bool = False,
-    runs: Path = TABLE_RUNS,
+    runs: Path | None = None,
     candidates: Path | None = None,
     choosing: Path | None = None,
     threads: int = 1,
@@ -87,7 +87,7 @@ def make_table(
         data: folders to score on, whole; may be empty with ``training``, to train only.
         training: how to train the rows that ``runs`` has no finished training of; None trains none.
         with_claims: add XCATs that lack one thing the paper recommends.
-        runs: folder of trainings.
+        runs: folder of trainings; ``runs/tables`` if None.
         candidates: folder of the images that may become representative; the bundled photographs if
             None.
         choosing: folder of the images that choose among them; both or neither.
@@ -108,6 +108,7 @@ def make_table(
         UsageError: no such table, or the arguments do not fit together.
     """
     table = paper_table(number)
+    runs = runs if runs is not None else TABLE_RUNS
     rows = (*table.rows, *(claims() if with_claims else ()))
     if training is not None and not training.data:
         _check_no_training(training)

@@ -143,12 +143,3 @@ class TableReport:
             for row in self.rows
             if row.paper.recipe is not None and row.ours.weights is None
         )
-
-    @property
-    def budgets(self) -> Mapping[int, tuple[str, ...]]:
-        """Training steps to the names of the rows that were trained for so many."""
-        found: dict[int, tuple[str, ...]] = {}
-        for row in self.rows:
-            if row.ours.steps is not None:
-                found[row.ours.steps] = (*found.get(row.ours.steps, ()), row.paper.name)
-        return found

@@ -93,9 +93,7 @@ def train_rows(
             )
         except ModelError as error:
             broken[recipe] = str(error)
-            continue
-        finally:
-            _let_go(runs / recipe)
+        _let_go(runs / recipe)
         on_progress("train rows", done + 1, len(missing), recipe)
     return broken
 

@@ -12,6 +12,7 @@ from qsr.jobs.table_training import trained_model
 from qsr.models.provenance import Parameters
 from qsr.models.weights import load_weights_into
 from qsr.models.zoo import BICUBIC, build, pretrained_path, provenance
+from qsr.quiet import import_tensorflow
 from qsr.tables.paper import PaperRow
 from qsr.tflite.convert import convert_keras
 from qsr.training.recipe import Recipe
@@ -51,6 +52,7 @@ def float_row(row: PaperRow, runs: Path, broken: str | None = None) -> FloatRow:
     if row.network == BICUBIC or row.recipe is None:
         return FloatRow(Measured(origin="formula"), None)
     recipe = load_recipe(row.recipe)
+    import_tensorflow()
     model = build(recipe.network, recipe.model)
     trained = trained_model(runs, row.recipe)
     if trained.exists():
@@ -100,7 +102,7 @@ def _steps(row: PaperRow, run: Path) -> int | None:
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
         recipe = parse_recipe(written["recipe"], source=str(path))
-        stages = len(recipe.stages) - written["first stage"] + 1
+        stages = len(recipe.stages) - int(written["first stage"]) + 1
     except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
         raise ModelError(f"row {row.name}: {path}: not readable: {error}") from error
     if recipe.name != row.recipe:
