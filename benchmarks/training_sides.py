@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
@@ -49,8 +50,8 @@ class Side:
 
     @property
     def steps_per_second(self) -> float:
-        """Speed over all calls that count."""
-        return self.steps_per_call * len(self.call_seconds) / sum(self.call_seconds)
+        """Speed of the median call, which a short burst of other work does not change."""
+        return self.steps_per_call / median(self.call_seconds)
 
 
 def side_of(stamps: Sequence[float], steps_per_call: int) -> Side:
