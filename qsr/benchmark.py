@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from qsr.errors import UsageError
+from qsr.errors import ModelError, UsageError
 from qsr.tflite.runtime import RGB_CHANNELS, Runner
 
 CHALLENGE_LR_SIZE = (360, 640)
@@ -72,7 +72,13 @@ def latency(
     shape = (*lr_size, RGB_CHANNELS)
     picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     runners = {name: Runner(model, threads=threads, source=name) for name, model in models.items()}
-    for runner in runners.values():
+    for name, runner in runners.items():
+        fixed = runner.facts.fixed_size
+        if fixed is not None and fixed != tuple(lr_size):
+            raise ModelError(
+                f"{name}: takes pictures of {fixed[1]}x{fixed[0]} pixels alone, not of "
+                f"{lr_size[1]}x{lr_size[0]}; convert it for any size, or take its time on its own"
+            )
         for _ in range(_WARM_UPS):
             runner.run(picture)
     names = list(runners)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsr.errors import ModelError, UsageError
+from qsr.errors import ModelError, StudyError, UsageError
 from qsr.jobs.images import check_there
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.run_folder import RUNS
@@ -91,6 +91,8 @@ def train_rows(
                 on_progress=on_progress,
                 on_steps=_named(on_steps, recipe),
             )
+        except StudyError as error:
+            raise StudyError(f"{error} (with qsr table: another --runs)") from error
         except ModelError as error:
             broken[recipe] = str(error)
         _let_go(runs / recipe)

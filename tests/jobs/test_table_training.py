@@ -1,0 +1,158 @@
+"""Training the rows of a table, one after the other."""
+
+import json
+
+import pytest
+
+import qsr.jobs.table_training
+from qsr.errors import ModelError, StudyError, UsageError
+from qsr.jobs.table_training import RowTraining, train_rows, trained_model
+from qsr.jobs.train import train_recipe
+from qsr.tables.paper import PaperRow, paper_table
+
+TINY = (
+    "training.epochs=1",
+    "training.warmup_epochs=0",
+    "training.batch_size=1",
+    "training.lr_patch_px=8",
+    "model.blocks=1",
+)
+ROWS = paper_table(1).rows[:2]  # XCAT and A: two stages and one
+
+
+@pytest.fixture
+def training(images):
+    """Four steps of each row, all its stages together."""
+    return RowTraining(data=[images / "candidates"], steps=4, overrides=TINY)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Replace the training by a list of what would be trained: (recipe, arguments)."""
+    made = []
+    monkeypatch.setattr(
+        qsr.jobs.table_training,
+        "train_recipe",
+        lambda recipe, data, **others: made.append((recipe, {"data": data, **others})),
+    )
+    return made
+
+
+def test_trained(images, training, tmp_path, progress):
+    """Each row is trained for the same number of steps in all, and its decoded images are gone."""
+    told = []
+    broken = train_rows(
+        [*ROWS, *ROWS],
+        training,
+        runs=tmp_path,
+        on_progress=progress,
+        on_steps=lambda recipe, state: told.append((recipe, state.step, state.steps)),
+    )
+    assert broken == {}
+    assert told == [("xcat_x3", 2, 4), ("xcat_x3", 4, 4), ("xcat_a_x3", 4, 4)]
+    assert ("train rows", 2, 2, "xcat_a_x3") in progress.stages
+    for row in ROWS:
+        assert trained_model(tmp_path, row.recipe).is_file()
+        assert not (tmp_path / row.recipe / "decoded").exists()
+    steps = {
+        row.recipe: json.loads((tmp_path / row.recipe / "recipe.json").read_text())["recipe"][
+            "training"
+        ]["steps_per_epoch"]
+        for row in ROWS
+    }
+    assert steps == {"xcat_x3": 2, "xcat_a_x3": 4}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    train_rows(ROWS, RowTraining(data=[images / "validation"]), runs=tmp_path)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_stopped(training, tmp_path):
+    """Stopped in the second stage of a row, it goes on there."""
+
+    def stop(recipe, state):
+        if state.step == 2:
+            told.append(recipe)
+            raise KeyboardInterrupt
+
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        train_rows(ROWS[:1], training, runs=tmp_path / "a", on_steps=stop)
+    assert told == ["xcat_x3"]
+    assert not trained_model(tmp_path / "a", "xcat_x3").exists()
+    seen = []
+    train_rows(
+        ROWS[:1],
+        training,
+        runs=tmp_path / "a",
+        on_steps=lambda _, state: seen.append(state.step),
+    )
+    assert seen == [4]
+
+
+def test_other_budget(training, tmp_path):
+    """An unfinished row of another budget is an error that names its folder and --runs."""
+    train_rows(ROWS[1:], training, runs=tmp_path)
+    trained_model(tmp_path, "xcat_a_x3").unlink()
+    other = RowTraining(data=training.data, steps=6, overrides=TINY)
+    with pytest.raises(StudyError, match=r"xcat_a_x3: holds .*steps_per_epoch.*another --runs"):
+        train_rows(ROWS[1:], other, runs=tmp_path)
+
+
+def test_as_train(images, training, tmp_path):
+    """A row is trained as ``qsr train`` trains its recipe."""
+    train_rows(ROWS[1:], training, runs=tmp_path)
+    train_recipe(
+        "xcat_a_x3",
+        [images / "candidates"],
+        out=tmp_path / "alone",
+        overrides=[*TINY, "training.steps_per_epoch=4"],
+    )
+    losses = [
+        json.loads((tmp_path / run / "log.jsonl").read_text().splitlines()[-1])["loss"]
+        for run in ("xcat_a_x3", "alone")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_broken(training, tmp_path, monkeypatch):
+    """A row that breaks down is told, and the next one is trained."""
+    trained = []
+
+    def train(recipe, *_, **__):
+        trained.append(recipe)
+        if recipe == "xcat_x3":
+            raise ModelError("the loss is nan")
+
+    monkeypatch.setattr(qsr.jobs.table_training, "train_recipe", train)
+    assert train_rows(ROWS, training, runs=tmp_path) == {"xcat_x3": "the loss is nan"}
+    assert trained == ["xcat_x3", "xcat_a_x3"]
+
+
+def test_added_data(images, tmp_path, calls):
+    """Added images are given to the recipes whose stages add them, and to no other."""
+    both = RowTraining(
+        data=[images / "candidates"],
+        added_data=[images / "scored"],
+        validation=[images / "validation"],
+    )
+    train_rows(ROWS, both, runs=tmp_path)
+    (first, xcat), (second, row_a) = calls
+    assert (first, second) == ("xcat_x3", "xcat_a_x3")
+    assert (xcat["added_data"], row_a["added_data"]) == ([images / "scored"], ())
+    assert row_a["validation"] == [images / "validation"]
+    assert row_a["out"] == tmp_path / "xcat_a_x3"
+    assert list(row_a["overrides"]) == []
+
+
+def test_without_recipe(training, tmp_path, calls):
+    """Nothing is trained for bicubic interpolation."""
+    train_rows([PaperRow(name="Bicubic", network="bicubic")], training, runs=tmp_path)
+    assert calls == []
+
+
+def test_too_few_steps(images, tmp_path, calls):
+    """Fewer steps than epochs are an error before anything is trained."""
+    few = RowTraining(data=[images / "candidates"], steps=99)
+    with pytest.raises(UsageError, match=r"--steps 99: xcat_x3 has 100 epochs"):
+        train_rows(ROWS, few, runs=tmp_path)
+    assert calls == []
