@@ -13,7 +13,7 @@ from qsr.data.pairs import Pair, find_pairs
 from qsr.errors import ModelError, UsageError
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.table_quantized import Searching, naive, searched
+from qsr.jobs.table_quantized import Searching, content_of, naive, searched
 from qsr.jobs.table_report import Measured, ModelPsnr, RowScores, ScoredSet, TableReport, TableRow
 from qsr.jobs.table_scores import Contender, ImageSet, decoded_sets, scores_of
 from qsr.jobs.table_training import TABLE_RUNS, RowTraining, train_rows
@@ -227,6 +227,7 @@ def _quantized(asked: _Asked, rows: Sequence[_Row]) -> list[_Row]:
     how = Searching(
         asked.candidates,
         asked.choosing,
+        content_of([asked.candidates, asked.choosing], SCALE),
         asked.runs / "quantized",
         asked.workers,
         asked.skip_bad_images,

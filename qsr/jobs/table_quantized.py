@@ -1,14 +1,16 @@
 """Integer models of a table's rows: with searched representative images, and the naive way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from qsr.calibration import Scheme, collect, quantize
 from qsr.calibration.executor import local_processes
-from qsr.calibration.provenance import model_hash
-from qsr.data.pairs import Pair
+from qsr.calibration.provenance import model_hash, versions
+from qsr.data.pairs import Pair, content_hash, find_pairs
 from qsr.jobs.progress import Progress
+from qsr.jobs.run_folder import RunFolder
 from qsr.jobs.search_repdata import search_repdata
 from qsr.tflite.files import read_model, write_model
 
@@ -20,6 +22,7 @@ class Searching:
     Attributes:
         candidates: folder of the images that may become representative.
         choosing: folder of the images that choose.
+        content: hash of all these images.
         folder: where float models, run folders and ranges are kept, to go on with.
         workers: number of processes.
         skip_bad_images: leave unusable images out instead of stopping.
@@ -28,6 +31,7 @@ class Searching:
 
     candidates: Path
     choosing: Path
+    content: str
     folder: Path
     workers: int
     skip_bad_images: bool
@@ -45,6 +49,8 @@ class Quantized:
 def searched(model: bytes, name: str, how: Searching) -> Quantized:
     """Make the UINT8 model of the best single representative image, or of all of them.
 
+    What an earlier call found for the same model, images and versions is taken again.
+
     Args:
         model: content of a float ``.tflite`` file.
         name: what files are called.
@@ -56,6 +62,10 @@ def searched(model: bytes, name: str, how: Searching) -> Quantized:
         StudyError: the run folder is damaged or in use.
     """
     kept = _kept(model, name, how)
+    run = RunFolder(kept)
+    if run.summary.exists():
+        chosen = run.read_summary()["chosen"]["images"]
+        return Quantized(read_model(run.integer_model("uint8"))[0], tuple(chosen))
     how.folder.mkdir(parents=True, exist_ok=True)
     write_model(kept.with_suffix(".tflite"), model)
     report = search_repdata(
@@ -100,8 +110,23 @@ def naive(model: bytes, name: str, candidates: tuple[Pair, ...], how: Searching)
     return quantize(model, table.merged(), Scheme(io="uint8", pin_io=False), source=name)
 
 
+def content_of(folders: Sequence[Path], scale: int) -> str:
+    """Return a hash of all images in folders, and of their names.
+
+    Raises:
+        ImageError: a folder or an image cannot be read.
+    """
+    found = sha256()
+    for folder in folders:
+        for pair in find_pairs(folder, scale):
+            files = [path for path in (pair.hr_path, pair.lr_path) if path is not None]
+            found.update("\n".join([pair.name, *map(content_hash, files)]).encode())
+        found.update(b"\n\n")
+    return found.hexdigest()
+
+
 def _kept(model: bytes, name: str, how: Searching) -> Path:
     """Name what is kept after what it is of, so that other weights or images get another name."""
-    described = [model_hash(model), str(how.candidates.resolve()), str(how.choosing.resolve())]
+    described = [model_hash(model), how.content, *map(str, sorted(versions().items()))]
     digest = sha256("\n".join(described).encode()).hexdigest()[:8]
     return how.folder / f"{name}-{digest}"

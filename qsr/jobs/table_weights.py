@@ -85,8 +85,6 @@ def float_row(row: PaperRow, runs: Path, broken: str | None = None) -> FloatRow:
 
 def _shipped(recipe: Recipe) -> Path | None:
     """Return the weights that ship with qsr for this recipe, if they do."""
-    if recipe.name != f"{recipe.network}_x{recipe.model.scale}":
-        return None
     try:
         path = pretrained_path(recipe.network)
     except UsageError:  # none ship

@@ -209,8 +209,9 @@ class TestSets:
         assert "Bicubic" not in table_2.untrained
 
     def test_kept(self, table_4, images, options, monkeypatch):
-        """What was scored once is not scored again, and is the same."""
+        """What was searched or scored once is not again, and is the same."""
         monkeypatch.setattr("qsr.jobs.table_scores._psnr", None)
+        monkeypatch.setattr("qsr.jobs.table_quantized.search_repdata", None)
         again = make_table(4, [images / "validation"], runs=Path(table_4.runs), **options)
         for one, other in zip(table_4.rows, again.rows, strict=True):
             assert one.ours.scores.keys() == other.ours.scores.keys()
@@ -218,6 +219,19 @@ class TestSets:
                 found = other.ours.scores[name]
                 assert (found.fp32, found.uint8) == (scores.fp32, scores.uint8)
                 assert found.naive_uint8 == scores.naive_uint8
+
+
+def test_other_candidates(table_4, images, options, tmp_path):
+    """Other images in the folder of candidates are searched anew, beside what was found before."""
+    runs = tmp_path / "runs"
+    shutil.copytree(table_4.runs, runs)
+    candidates = tmp_path / "candidates"
+    shutil.copytree(images / "candidates", candidates)
+    (candidates / "coffee.png").unlink()
+    others = options | {"candidates": candidates}
+    report = make_table(4, [images / "validation"], runs=runs, **others)
+    assert "coffee" not in row(report, "XCAT").ours.representative_images
+    assert len(list(runs.glob("quantized/xcat_x3-*/summary.json"))) == 2
 
 
 class TestBadInput:
