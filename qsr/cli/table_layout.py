@@ -88,6 +88,11 @@ def _notes_on_measuring(report: "TableReport") -> list[str]:
         else "in RGB with 1 pixel shaved; the drop is from FP32 to UINT8"
     )
     found = [f"PSNR in dB, of the 8-bit picture, {quantity}"]
+    if _has_naive(report):
+        found.append(
+            "naive: as TFLiteConverter quantizes, with all candidates together and the grids of "
+            "input and output left to them; its bytes are shown as they are"
+        )
     if report.number != 2:  # noqa: PLR2004
         if any(one.name != "DIV2K" for one in report.sets):
             found.append(
@@ -139,6 +144,7 @@ def _trainings(report: "TableReport", title: str) -> Grid:
 
 def _of_variants(report: "TableReport", title: str, images: "ScoredSet") -> Grid:
     """Tables 1 and 3: a variant of XCAT in each row."""
+    with_naive = _has_naive(report)
     rows = []
     for row in report.rows:
         scores = row.ours.scores.get(images.name)
@@ -150,6 +156,7 @@ def _of_variants(report: "TableReport", title: str, images: "ScoredSet") -> Grid
                 _number(row.paper.score, 0),
                 _missing(row) if scores is None else _our_pair(scores),
                 _number(None if scores is None else scores.drop_rgb_db, 3),
+                *([_number(_naive_drop(scores), 3)] if with_naive else ()),
                 _parameters(row),
                 _time(row),
                 _score(None if scores is None else scores.challenge_score),
@@ -157,7 +164,8 @@ def _of_variants(report: "TableReport", title: str, images: "ScoredSet") -> Grid
         )
     columns = (
         *("row", "paper\nFP32/UINT8", "paper\nms", "paper\nscore"),
-        *("ours\nFP32/UINT8", "ours\ndrop", "para-\nmeters", "ours\nms", "ours\nscore"),
+        *("ours\nFP32/UINT8", "ours\ndrop", *(["naive\ndrop"] if with_naive else ())),
+        *("para-\nmeters", "ours\nms", "ours\nscore"),
     )
     return Grid(f"{title}, ours on {_described(images)}", columns, tuple(rows))
 
@@ -178,6 +186,8 @@ def _of_sets(report: "TableReport", title: str) -> Grid:
         ]
         if row.paper.recipe is not None:
             kinds.append(("ours, UINT8", lambda scores: scores.uint8))
+            if _has_naive(report):
+                kinds.append(("ours, naive UINT8", lambda scores: scores.naive_uint8))
         for kind, of in kinds:
             cells = []
             for name in names:
@@ -271,6 +281,17 @@ def _our_pair(scores: "RowScores") -> str:
 
 def _rgb(psnr: "ModelPsnr | None") -> float | None:
     return None if psnr is None else psnr.rgb_db
+
+
+def _has_naive(report: "TableReport") -> bool:
+    """Whether any row has an integer model as the converter makes it."""
+    return any(
+        scores.naive_uint8 is not None for row in report.rows for scores in row.ours.scores.values()
+    )
+
+
+def _naive_drop(scores: "RowScores | None") -> float | None:
+    return None if scores is None else scores.naive_drop_rgb_db
 
 
 def _our_score(row: "TableRow", images: "ScoredSet") -> float | None:

@@ -44,6 +44,7 @@ class _Asked:
     threads: int
     rounds: int
     workers: int
+    with_naive: bool
     skip_bad_images: bool
     on_progress: Progress
 
@@ -66,6 +67,7 @@ def make_table(
     *,
     training: RowTraining | None = None,
     with_claims: bool = False,
+    with_naive: bool = False,
     runs: Path | None = None,
     candidates: Path | None = None,
     choosing: Path | None = None,
@@ -87,6 +89,7 @@ def make_table(
         data: folders to score on, whole; may be empty with ``training``, to train only.
         training: how to train the rows that ``runs`` has no finished training of; None trains none.
         with_claims: add XCATs that lack one thing the paper recommends.
+        with_naive: make the integer models of ``TFLiteConverter``, too, as Table 4 always does.
         runs: folder of trainings; ``runs/tables`` if None.
         candidates: folder of the images that may become representative; the bundled photographs if
             None.
@@ -147,6 +150,7 @@ def make_table(
         threads,
         rounds,
         checked_workers(workers),
+        with_naive or number == _OF_NETWORKS,
         skip_bad_images,
         on_progress,
     )
@@ -234,7 +238,7 @@ def _quantized(asked: _Asked, rows: Sequence[_Row]) -> list[_Row]:
         asked.on_progress,
     )
     candidates: tuple[Pair, ...] = ()
-    if asked.number == _OF_NETWORKS:
+    if asked.with_naive:
         candidates = _checked(asked, asked.candidates, "check candidates")
     found = []
     for done, row in enumerate(rows):

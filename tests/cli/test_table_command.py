@@ -42,9 +42,10 @@ def test_table(qsr, options):
 
 def test_json(qsr, options):
     """``--json`` prints the record; missing cells are null."""
-    report = json.loads(qsr("table", "2", *options, "--json").out)
+    report = json.loads(qsr("table", "2", *options, "--naive", "--json").out)
     rows = {row["paper"]["name"]: row["ours"] for row in report["rows"]}
     assert rows["XCAT"]["scores"]["candidates"]["fp32"]["y_db"] > 20
+    assert rows["XCAT"]["scores"]["candidates"]["naive_uint8"]["y_db"] > 15
     assert rows["XCAT"]["latency"] is None
     assert rows["XCAT"]["origin"] == "run"
     assert report["sets"][0]["images"] == 4

@@ -1,5 +1,7 @@
 """How a table is laid out: from records made by hand, without a model."""
 
+from dataclasses import replace
+
 import pytest
 
 from qsr.benchmark import Latency
@@ -18,14 +20,16 @@ SCORES = RowScores(
     naive_uint8=ModelPsnr(rgb_db=18.25, y_db=19.75),
     challenge_score=1205.6,
 )
+SEARCHED = replace(SCORES, naive_uint8=None)
 TRAINED = Measured(
     weights="runs/model.keras",
     origin="run",
     steps=20_000,
     parameters=Parameters(trained=16_519, frozen=81),
     latency=LATENCY,
-    scores={"Set5": SCORES},
+    scores={"Set5": SEARCHED},
 )
+WITH_NAIVE = replace(TRAINED, scores={"Set5": SCORES})
 UNTRAINED = Measured(parameters=Parameters(trained=16_519), missing="not trained")
 
 
@@ -82,6 +86,16 @@ def test_variants():
     assert other[1:] == ("29.85/29.79", "320", "233", "not trained", "-", "16519", "-", "-")
 
 
+def test_variants_with_naive():
+    """Tables 1 and 3 have a column for the naive drop if it was measured, and say what it is."""
+    report = report_of(3, [WITH_NAIVE, TRAINED])
+    (grid,) = grids(report)
+    where = grid.columns.index("naive\ndrop")
+    assert [row[where] for row in grid.rows[:3]] == ["11.876", "-", "-"]
+    assert any(line.startswith("naive: as TFLiteConverter") for line in notes(report))
+    assert not any("naive" in line for line in notes(report_of(3, [TRAINED])))
+
+
 def test_sets():
     """Table 2: luminance but for DIV2K; sets that were not given are missing, others are added."""
     scores = dict.fromkeys(("Set5", "DIV2K", "mine"), SCORES)
@@ -96,13 +110,14 @@ def test_sets():
     assert rows["Bicubic, paper"] == ("30.44", "27.63", "27.13", "24.43", "26.87", "28.82", "-")
     assert rows["Bicubic, ours"] == ("32.53", "-", "-", "-", "-", "30.13", "32.53")
     assert rows["FSRCNN, ours, UINT8"] == ("32.51", "-", "-", "-", "-", "30.10", "32.51")
+    assert rows["FSRCNN, ours, naive UINT8"][0] == "19.75"
     assert "Bicubic, ours, UINT8" not in rows
     assert rows["XCAT, ours"] == ("-",) * 7
 
 
 def test_networks():
     """Table 4: networks side by side; the naive integer model and its drop stand beside qsr's."""
-    (grid,) = grids(report_of(4, [TRAINED]))
+    (grid,) = grids(report_of(4, [WITH_NAIVE]))
     rows = {row[0]: row[1:] for row in grid.rows}
     assert grid.columns[1:] == ("FSRCNN", "ESPCN", "XLSR", "ABPN", "XCAT")
     assert rows["UINT8 PSNR, paper"] == ("18.52", "17.50", "29.82", "30.09", "29.81")
