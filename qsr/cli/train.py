@@ -42,7 +42,9 @@ def train(
     ] = None,
     validation: Annotated[
         list[Path] | None,
-        typer.Option(help="Images to validate on; by default some are held out of --data."),
+        typer.Option(
+            help="Images to validate on; by default DIV2K's own, or some held out of --data."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; by default runs/train-RECIPE.")

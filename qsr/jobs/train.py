@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qsr.data.bundled import write_bundled
+from qsr.data.layouts import Split, has_split
 from qsr.data.pairs import Pair, find_all_pairs
 from qsr.errors import ModelError, UsageError
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
@@ -40,8 +41,8 @@ def train_recipe(
         data: folders of photographs or of LR/HR images; may be empty only with ``smoke``, which
             then takes the bundled photographs.
         added_data: the same, for the stages that train on an added data set too.
-        validation: the same, to validate on; if empty, every tenth training image, at most ten, is
-            held out.
+        validation: the same, to validate on; if empty, the validation images that ``data`` itself
+            has (DIV2K), or else every tenth training image, at most ten, held out.
         out: run folder; ``runs/train-<recipe>`` if None.
         overrides: ``section.field=value``.
         weights: ``.keras`` file of the same network to start from.
@@ -78,9 +79,9 @@ def train_recipe(
         if not data:
             data, validation = ([side] for side in write_bundled(Path(scratch)))
 
-        def checked(folders: Sequence[Path], least_lr: int) -> Sequence[Pair]:
+        def checked(folders: Sequence[Path], least_lr: int, split: Split) -> Sequence[Pair]:
             pairs, skipped = usable(
-                find_all_pairs(folders, loaded.model.scale),
+                find_all_pairs(folders, loaded.model.scale, split),
                 least_lr=least_lr,
                 skip_bad=skip_bad_images,
                 stage="check images",
@@ -91,10 +92,11 @@ def train_recipe(
             return pairs
 
         patch = loaded.training.lr_patch_px
-        training_pairs = checked(data, patch)
-        added_pairs = checked(added_data, patch) if added_data else ()
+        training_pairs = checked(data, patch, "train")
+        added_pairs = checked(added_data, patch, "train") if added_data else ()
+        validation = validation or [folder for folder in data if has_split(folder, "valid")]
         if validation:
-            validation_pairs = checked(validation, LEAST_LR_TO_SCORE)
+            validation_pairs = checked(validation, LEAST_LR_TO_SCORE, "valid")
         else:
             training_pairs, validation_pairs = hold_out(training_pairs)
         return train(

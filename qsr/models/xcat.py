@@ -1,6 +1,6 @@
-"""XCAT (Ayazoglu and Bilecen, 2022) and every variant of its Tables 1 and 3."""
+"""XCAT (Ayazoglu and Bilecen, 2022); its config spans every variant of Tables 1 and 3."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qsr.models.sizes import RGB_CHANNELS, check_sizes, output_channels
@@ -66,40 +66,6 @@ class XcatConfig:
 
 
 _DEFAULT = XcatConfig()
-_WITHOUT_LAST_CONV = XcatConfig(blocks=4, last_conv_kernel=0)
-
-VARIANTS: dict[str, XcatConfig] = {
-    "xcat": _DEFAULT,
-    # Table 1. A differs in training alone (one stage).
-    "xcat-a": _DEFAULT,
-    "xcat-b": replace(_DEFAULT, mixing="conv1x1"),
-    "xcat-c": replace(_DEFAULT, mixing="conv1x1", x_kernel=3),
-    "xcat-d": replace(_DEFAULT, block="conv3x3"),
-    "xcat-e": replace(_DEFAULT, blocks=4),
-    "xcat-f": replace(_DEFAULT, blocks=4, last_conv_kernel=1),
-    "xcat-g": _WITHOUT_LAST_CONV,
-    "xcat-h": replace(_WITHOUT_LAST_CONV, x_channels=16, y_channels=12),
-    "xcat-i": replace(_WITHOUT_LAST_CONV, x_channels=7, y_channels=21),
-    "xcat-j": replace(_WITHOUT_LAST_CONV, x_channels=7, y_channels=21, x_kernel=3),
-    "xcat-k": replace(_WITHOUT_LAST_CONV, x_channels=7, y_channels=21, blocks=3),
-    "xcat-l": replace(_WITHOUT_LAST_CONV, x_channels=16, y_channels=4),
-    "xcat-m": replace(_WITHOUT_LAST_CONV, x_channels=16, y_channels=4, anchor="concat"),
-    # Table 3: split, number of blocks, and how a block joins its parts.
-    **{
-        f"xcat-{x}-{y}-m{blocks}-{mixing}": replace(
-            _DEFAULT, x_channels=x, y_channels=y, blocks=blocks, mixing=mixing
-        )
-        for x, y, blocks in (
-            (21, 7, 2),
-            (21, 7, 4),
-            (21, 7, 8),
-            (21, 7, 12),
-            (24, 8, 6),
-            (56, 8, 4),
-        )
-        for mixing in ("cross", "straight")
-    },
-}
 
 
 def build_xcat(config: XcatConfig = _DEFAULT) -> "tf_keras.Model":

@@ -1,10 +1,15 @@
 """Training from a recipe, without the command line."""
 
+import shutil
+
+import numpy as np
 import pytest
 
-from qsr.errors import ImageError, UsageError
+from qsr.errors import ImageError, ModelError, UsageError
+from qsr.images import downscale_bicubic, read_rgb, write_rgb
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.train import train_recipe
+from qsr.models.zoo import load
 
 TINY = [
     "training.epochs=1",
@@ -24,10 +29,10 @@ def test_from_start_to_end(images, tmp_path, progress):
         overrides=TINY,
         on_progress=progress,
     )
-    assert (first.steps, first.training_images, first.validation_images) == (2, 4, 1)
+    assert (first.steps, first.training_images, first.validation_images) == (4, 4, 1)
     assert {stage for stage, *_ in progress.stages} == {"check images", "decode images"}
     again = train_recipe("xcat_x3", [images / "candidates"], out=tmp_path / "run", overrides=TINY)
-    assert again.resumed_from == 2
+    assert again.resumed_from == 4
     assert again.validation_psnr_db == pytest.approx(first.validation_psnr_db)
 
 
@@ -74,3 +79,44 @@ def test_no_data():
     """Images to train on are asked for."""
     with pytest.raises(UsageError, match="--data"):
         train_recipe("xcat_x3", [])
+
+
+def test_smoke(tmp_path, progress):
+    """The smoke size trains every stage on the bundled photographs, without any data."""
+    result = train_recipe("xcat_x3", smoke=True, out=tmp_path / "run", on_progress=progress)
+    assert result.steps == 20
+    assert (tmp_path / "run/stage1.keras").exists()
+
+
+@pytest.mark.parametrize("network", ["xlsr", "abpn", "fsrcnn", "espcn"])
+def test_smoke_of(network, tmp_path):
+    """The recipe of every network trains, and what it leaves behind is that network."""
+    result = train_recipe(f"{network}_x3", smoke=True, out=tmp_path / "run")
+    assert np.isfinite(result.validation_psnr_db)
+    assert load(result.model).name == network
+
+
+def test_div2k(images, tmp_path):
+    """A DIV2K folder is trained on with its training images, and validated on with its own."""
+    for split, folder in (("train", "candidates"), ("valid", "validation")):
+        shutil.copytree(images / folder, tmp_path / f"DIV2K/DIV2K_{split}_HR")
+        lr_folder = tmp_path / f"DIV2K/DIV2K_{split}_LR_bicubic/X3"
+        lr_folder.mkdir(parents=True)
+        for path in (images / folder).iterdir():
+            lr = downscale_bicubic(read_rgb(path), 3)
+            write_rgb(lr_folder / f"{path.stem}x3.png", lr)
+    result = train_recipe("xcat_x3", [tmp_path / "DIV2K"], out=tmp_path / "run", overrides=TINY)
+    counts = [len(list((images / side).iterdir())) for side in ("candidates", "validation")]
+    assert [result.training_images, result.validation_images] == counts
+
+
+def test_added_to_nothing(images):
+    """An added data set that no stage takes is an error that says what to do."""
+    with pytest.raises(UsageError, match=r"no stage that is trained adds data;.*added_data=true"):
+        train_recipe("xlsr_x3", [images / "candidates"], added_data=[images / "validation"])
+
+
+def test_missing_weights(images, tmp_path):
+    """Weights that are not there are named before an image is read."""
+    with pytest.raises(ModelError, match=r"gone\.keras: no such file"):
+        train_recipe("xcat_x3", [images / "candidates"], weights=tmp_path / "gone.keras")

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from table_configs import VARIANTS
 
-from qsr.models.xcat import VARIANTS
 from qsr.tflite.convert import convert_keras
 
-DEEPEST = "xcat-21-7-m12-cross"
+DEEPEST = "xcat_21_7_m12_cross"
 # Conversion takes seconds per network and grows with its depth, so that all but the deepest have
 # at most two blocks here: one that reads the first convolution, one that reads another block.
 CONFIGS = {

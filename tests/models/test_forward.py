@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from table_configs import VARIANTS
 
-from qsr.models.xcat import VARIANTS
 from qsr.models.zoo import ZOO
 
 
@@ -74,15 +74,15 @@ def concatenated(image, take):
 
 PAPER = {
     "xcat": xcat,
-    "xcat-b": lambda image, take: xcat(image, take, join=mixed),
-    "xcat-c": lambda image, take: xcat(image, take, join=mixed),
-    "xcat-d": plain,
-    "xcat-f": lambda image, take: xcat(image, take, m=4),
-    "xcat-h": lambda image, take: xcat(image, take, m=4, x=16, last=False),
-    "xcat-j": lambda image, take: xcat(image, take, m=4, x=7, last=False),
-    "xcat-m": concatenated,
-    "xcat-21-7-m2-straight": lambda image, take: xcat(image, take, join=straight),
-    "xcat-56-8-m4-cross": lambda image, take: xcat(image, take, m=4, x=56),
+    "xcat_b": lambda image, take: xcat(image, take, join=mixed),
+    "xcat_c": lambda image, take: xcat(image, take, join=mixed),
+    "xcat_d": plain,
+    "xcat_f": lambda image, take: xcat(image, take, m=4),
+    "xcat_h": lambda image, take: xcat(image, take, m=4, x=16, last=False),
+    "xcat_j": lambda image, take: xcat(image, take, m=4, x=7, last=False),
+    "xcat_m": concatenated,
+    "xcat_21_7_m2_straight": lambda image, take: xcat(image, take, join=straight),
+    "xcat_56_8_m4_cross": lambda image, take: xcat(image, take, m=4, x=56),
 }
 
 
