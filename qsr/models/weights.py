@@ -9,7 +9,7 @@ from qsr.models.zoo import load
 if TYPE_CHECKING:
     import tf_keras
 
-_NO_ARCHITECTURE = {"dtype", "trainable"}
+_NO_ARCHITECTURE = {"dtype", "trainable", "trainable_kernel"}
 """Options of a layer that change neither its weights nor what it computes; nor do initializers."""
 
 

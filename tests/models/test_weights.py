@@ -26,8 +26,21 @@ def test_loaded(name, picture, tmp_path):
     assert np.array_equal(model(picture), given(picture))
 
 
-def test_trainable_anchor_or_not(tmp_path):
-    """What is trainable, and the precision that is computed in, may differ."""
+@pytest.mark.parametrize("trainable", [True, False])
+def test_anchor_trainable_or_not(trainable, picture, tmp_path):
+    """Weights of an XCAT with a frozen anchor are taken by one with a trainable one, and back."""
+    given = build("xcat", XcatConfig(**SMALL, trainable_anchor=not trainable))
+    kernel = given.get_layer("nearest_neighbor").weights[0]
+    kernel.assign_add(np.full(kernel.shape, 0.01, np.float32))
+    save(given, tmp_path / "a.keras")
+    model = build("xcat", XcatConfig(**SMALL, trainable_anchor=trainable))
+    load_weights_into(model, tmp_path / "a.keras")
+    assert bool(model.get_layer("nearest_neighbor").trainable_weights) is trainable
+    assert np.array_equal(model(picture), given(picture))
+
+
+def test_other_precision(tmp_path):
+    """The precision that is computed in may differ, and what is trainable of a whole model."""
     import tf_keras
 
     given = build("abpn", AbpnConfig(blocks=0))
