@@ -52,14 +52,16 @@ def table(
     validation: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Images to validate on in training; by default some are held out of --train.",
+            help="Images to validate on in training; by default the validation images that --train "
+            "has itself (DIV2K), else some held out of it.",
             show_default=False,
         ),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Training steps of each row, all stages together; by default those of its recipe."
+            help="Training steps of each row, all stages together, rounded to whole epochs; by "
+            "default those of its recipe."
         ),
     ] = None,
     overrides: Annotated[

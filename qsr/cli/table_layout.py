@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qsr.jobs.table_report import NOT_TRAINED
+
 if TYPE_CHECKING:
     from qsr.jobs.table_report import ModelPsnr, RowScores, ScoredSet, TableReport, TableRow
 
@@ -56,13 +58,12 @@ def notes(report: "TableReport") -> tuple[str, ...]:
     found += [
         f"{row.paper.name}: {row.ours.missing}"
         for row in report.rows
-        if row.ours.missing and row.paper.recipe not in report.untrained
+        if row.ours.missing not in ("", NOT_TRAINED)
     ]
     if report.untrained:
         command = ("qsr", "table", str(report.number), "--runs", report.runs, "--train", "DIR")
         found.append(
-            f"not trained or not finished: {', '.join(report.untrained)}; train them with "
-            f"{shlex.join(command)}"
+            f"without weights: {', '.join(report.untrained)}; train them with {shlex.join(command)}"
         )
     return tuple(found)
 
@@ -125,9 +126,17 @@ def _note_on_training(report: "TableReport") -> list[str]:
     if not names:
         return []
     if len(names) == 1:
-        return [f"training steps of each row: {next(iter(names))}"]
-    shown = "; ".join(f"{steps}: {', '.join(rows)}" for steps, rows in names.items())
-    return [f"training steps: {shown}; rows that were trained otherwise differ in that, too"]
+        found = [f"training steps of each row: {next(iter(names))}"]
+    else:
+        shown = "; ".join(f"{steps}: {', '.join(rows)}" for steps, rows in names.items())
+        found = [f"training steps: {shown}; rows that were trained otherwise differ in that, too"]
+    lacking = [row.paper.name for row in report.rows if row.ours.lacks_added_data]
+    if lacking:
+        found.append(
+            f"trained without --added-data, so on the images of --train alone in stage 2, too: "
+            f"{', '.join(lacking)}"
+        )
+    return found
 
 
 def _trainings(report: "TableReport", title: str) -> Grid:
@@ -245,9 +254,11 @@ def _named(row: "TableRow") -> str:
 
 def _missing(row: "TableRow") -> str:
     """Say in a cell why a row has no score."""
-    if row.ours.weights is not None:
+    if row.ours.weights is not None or not row.ours.missing:
         return MISSING
-    return "unfinished" if "not finished" in row.ours.missing else "not trained"
+    if row.ours.missing == NOT_TRAINED:
+        return NOT_TRAINED
+    return "unfinished" if row.ours.missing.endswith("not finished") else "broke down"
 
 
 def _described(images: "ScoredSet") -> str:

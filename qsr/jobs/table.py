@@ -7,12 +7,12 @@ from pathlib import Path
 
 from qsr.benchmark import CHALLENGE_LR_SIZE, Latency, host_name, latency
 from qsr.calibration.executor import local_processes
-from qsr.calibration.provenance import image_hash
 from qsr.data.bundled import write_bundled
-from qsr.data.pairs import Pair, find_pairs
+from qsr.data.pairs import Pair
 from qsr.errors import ModelError, UsageError
-from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
+from qsr.jobs.images import check_there
 from qsr.jobs.progress import Progress, silent
+from qsr.jobs.table_images import quantization_images
 from qsr.jobs.table_quantized import Searching, content_of, naive, searched
 from qsr.jobs.table_report import Measured, ModelPsnr, RowScores, ScoredSet, TableReport, TableRow
 from qsr.jobs.table_scores import Contender, ImageSet, decoded_sets, scores_of
@@ -80,7 +80,8 @@ def make_table(
 ) -> TableReport:
     """Make a table of the paper with the networks that were trained here.
 
-    A row's weights are those of the training ``runs/<recipe>``, else those that ship with qsr.
+    A row's weights are those of the training ``runs/<recipe>``, else those that ship with qsr; of a
+    training that broke down or is not finished there are none.
     Everything computed is kept in ``runs``: killed and started again, it goes on where it was; only
     times are taken anew.
 
@@ -107,7 +108,8 @@ def make_table(
     Raises:
         ImageError: a folder or an image is unusable.
         ModelError: a row's weights are of another network.
-        StudyError: a folder in ``runs`` belongs to something else, is in use or cannot be written.
+        StudyError: a folder in ``runs`` belongs to something else, is of other steps than those of
+            ``training``, is in use or cannot be written.
         UsageError: no such table, or the arguments do not fit together.
     """
     table = paper_table(number)
@@ -188,13 +190,19 @@ def _measured(
     asked: _Asked, rows: Sequence[_Row]
 ) -> tuple[tuple[_Row, ...], tuple[ScoredSet, ...]]:
     """Quantize and score all rows that have weights, and take their times."""
-    quantized = _quantized(asked, rows)
+    images = quantization_images(
+        asked.candidates,
+        asked.choosing,
+        SCALE,
+        skip_bad_images=asked.skip_bad_images,
+        on_progress=asked.on_progress,
+    )
+    quantized = _quantized(asked, rows, images.candidates)
     times = _latencies(asked, quantized)
     with decoded_sets(
         asked.data, SCALE, skip_bad_images=asked.skip_bad_images, on_progress=asked.on_progress
     ) as sets:
         psnr = _scores(asked, quantized, sets)
-        seen = _seen(asked)
         scored = tuple(
             ScoredSet(
                 name=one.name,
@@ -203,7 +211,7 @@ def _measured(
                 seen=tuple(
                     name
                     for name, digest in zip(one.pairs.names, one.hashes, strict=True)
-                    if digest in seen
+                    if digest in images.hashes
                 ),
                 skipped=one.skipped,
             )
@@ -226,24 +234,22 @@ def _measured(
     ), scored
 
 
-def _quantized(asked: _Asked, rows: Sequence[_Row]) -> list[_Row]:
+def _quantized(asked: _Asked, rows: Sequence[_Row], candidates: tuple[Pair, ...]) -> list[_Row]:
     """Make the integer models; one that cannot be made is missing, and the row says why."""
     how = Searching(
         asked.candidates,
         asked.choosing,
         content_of([asked.candidates, asked.choosing], SCALE),
+        SCALE,
         asked.runs / "quantized",
         asked.workers,
         asked.skip_bad_images,
         asked.on_progress,
     )
-    candidates: tuple[Pair, ...] = ()
-    if asked.with_naive:
-        candidates = _checked(asked, asked.candidates, "check candidates")
     found = []
     for done, row in enumerate(rows):
         asked.on_progress("quantize rows", done, len(rows), row.paper.name)
-        found.append(_with_models(row, how, candidates))
+        found.append(_with_models(row, how, candidates if asked.with_naive else ()))
     asked.on_progress("quantize rows", len(rows), len(rows))
     return found
 
@@ -266,18 +272,6 @@ def _with_models(row: _Row, how: Searching, candidates: tuple[Pair, ...]) -> _Ro
     except ModelError as error:
         row = replace(row, ours=replace(row.ours, missing=str(error)))
     return row
-
-
-def _checked(asked: _Asked, folder: Path, stage: str) -> tuple[Pair, ...]:
-    """Return the usable images of a folder, as the search takes them."""
-    pairs, _ = usable(
-        find_pairs(folder, SCALE),
-        least_lr=LEAST_LR_TO_SCORE,
-        skip_bad=asked.skip_bad_images,
-        stage=stage,
-        on_progress=asked.on_progress,
-    )
-    return pairs
 
 
 def _latencies(asked: _Asked, rows: Sequence[_Row]) -> dict[str, Latency]:
@@ -333,12 +327,3 @@ def _row_scores(
         if uint8 is None or taken is None
         else challenge_score(uint8.rgb_db, taken.median_ms),
     )
-
-
-def _seen(asked: _Asked) -> set[str]:
-    """Return the hashes of the pixels of all images that had a part in quantization."""
-    return {
-        image_hash(pair.load_lr())
-        for folder in (asked.candidates, asked.choosing)
-        for pair in _checked(asked, folder, "check what had a part in quantization")
-    }

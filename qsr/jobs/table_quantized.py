@@ -1,18 +1,40 @@
 """Integer models of a table's rows: with searched representative images, and the naive way."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from qsr.calibration import Scheme, collect, quantize
 from qsr.calibration.executor import local_processes
+from qsr.calibration.objective import Objective
 from qsr.calibration.provenance import model_hash, versions
+from qsr.calibration.ranges import Reader
 from qsr.data.pairs import Pair, content_hash, find_pairs
 from qsr.jobs.progress import Progress
 from qsr.jobs.run_folder import RunFolder
 from qsr.jobs.search_repdata import search_repdata
 from qsr.tflite.files import read_model, write_model
+
+_METHOD = 1
+"""Raise it when a search with the same :class:`Method` makes another integer model than before.
+
+That is: when ranges, trials, the choice among them or quantization change in qsr without a change
+of its version. Models that were kept under another number are not taken again.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """How a row's integer model is searched for, as the arguments of ``search_repdata``."""
+
+    scheme: str = "uint8"
+    strategy: str = "linear"
+    objective: Objective = "mean"
+    exact: bool = False
+    pin_io: bool = True
+    reader: Reader = "exact"
 
 
 @dataclass(frozen=True)
@@ -23,19 +45,23 @@ class Searching:
         candidates: folder of the images that may become representative.
         choosing: folder of the images that choose.
         content: hash of all these images.
+        scale: of the networks.
         folder: where float models, run folders and ranges are kept, to go on with.
         workers: number of processes.
         skip_bad_images: leave unusable images out instead of stopping.
         on_progress: called while working.
+        method: the settings of the search.
     """
 
     candidates: Path
     choosing: Path
     content: str
+    scale: int
     folder: Path
     workers: int
     skip_bad_images: bool
     on_progress: Progress
+    method: Method = Method()
 
 
 @dataclass(frozen=True)
@@ -49,7 +75,7 @@ class Quantized:
 def searched(model: bytes, name: str, how: Searching) -> Quantized:
     """Make the UINT8 model of the best single representative image, or of all of them.
 
-    What an earlier call found for the same model, images and versions is taken again.
+    What an earlier call found for the same model, images, settings and versions is taken again.
 
     Args:
         model: content of a float ``.tflite`` file.
@@ -65,7 +91,7 @@ def searched(model: bytes, name: str, how: Searching) -> Quantized:
     run = RunFolder(kept)
     if run.summary.exists():
         chosen = run.read_summary()["chosen"]["images"]
-        return Quantized(read_model(run.integer_model("uint8"))[0], tuple(chosen))
+        return Quantized(read_model(run.integer_model(how.method.scheme))[0], tuple(chosen))
     how.folder.mkdir(parents=True, exist_ok=True)
     write_model(kept.with_suffix(".tflite"), model)
     report = search_repdata(
@@ -73,6 +99,12 @@ def searched(model: bytes, name: str, how: Searching) -> Quantized:
         candidates=how.candidates,
         validation=how.choosing,
         out=kept,
+        scheme=how.method.scheme,
+        strategy=how.method.strategy,
+        objective=how.method.objective,
+        exact=how.method.exact,
+        pin_io=how.method.pin_io,
+        reader=how.method.reader,
         workers=how.workers,
         skip_bad_images=how.skip_bad_images,
         on_progress=how.on_progress,
@@ -126,7 +158,9 @@ def content_of(folders: Sequence[Path], scale: int) -> str:
 
 
 def _kept(model: bytes, name: str, how: Searching) -> Path:
-    """Name what is kept after what it is of, so that other weights or images get another name."""
-    described = [model_hash(model), how.content, *map(str, sorted(versions().items()))]
-    digest = sha256("\n".join(described).encode()).hexdigest()[:8]
-    return how.folder / f"{name}-{digest}"
+    """Name what is kept after all that it follows from, so that nothing else is taken for it."""
+    described = json.dumps(
+        [_METHOD, model_hash(model), how.content, how.scale, asdict(how.method), versions()],
+        sort_keys=True,
+    )
+    return how.folder / f"{name}-{sha256(described.encode()).hexdigest()[:8]}"

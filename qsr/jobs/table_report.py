@@ -8,6 +8,9 @@ from qsr.benchmark import Latency
 from qsr.models.provenance import Parameters
 from qsr.tables.paper import PaperRow
 
+NOT_TRAINED = "not trained"
+"""Why a row is missing that nothing was ever trained for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPsnr:
@@ -59,6 +62,8 @@ class Measured:
         origin: ``run``, trained here; ``shipped`` with qsr; ``formula``, nothing to train.
         steps: training steps of the weights, if it is known.
         parameters: of the network.
+        lacks_added_data: whether a stage that adds images to the others was given none, and trained
+            without; False for weights that ship, whose provenance names their images.
         missing: why something is missing, in one line; empty if nothing is.
         representative_images: those that the integer model is made with.
         latency: of the integer model.
@@ -69,6 +74,7 @@ class Measured:
     origin: Literal["run", "shipped", "formula"] | None = None
     steps: int | None = None
     parameters: Parameters | None = None
+    lacks_added_data: bool = False
     missing: str = ""
     representative_images: tuple[str, ...] = ()
     latency: Latency | None = None

@@ -10,6 +10,7 @@ from qsr.errors import ModelError, StudyError, UsageError
 from qsr.jobs.images import check_there
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.run_folder import RUNS
+from qsr.jobs.table_runs import read_run, trained_model
 from qsr.jobs.train import TrainingProgress, train_recipe
 from qsr.tables.paper import PaperRow
 from qsr.training.recipe_files import load_recipe
@@ -25,8 +26,10 @@ class RowTraining:
     Attributes:
         data: folders of images to train on.
         added_data: folders that stages with ``added_data`` train on too.
-        validation: folders to validate on; if empty, images are held out of ``data``.
-        steps: steps of each row, all stages together; None takes those of its recipe.
+        validation: folders to validate on; if empty, the validation images that ``data`` itself has
+            (DIV2K), or else images held out of it.
+        steps: steps of each row, all stages together, rounded to whole epochs; None takes those of
+            its recipe.
         overrides: ``section.field=value`` for every recipe.
     """
 
@@ -35,11 +38,6 @@ class RowTraining:
     validation: Sequence[Path] = ()
     steps: int | None = None
     overrides: Sequence[str] = ()
-
-
-def trained_model(runs: Path, recipe: str) -> Path:
-    """Return where the finished training of a recipe leaves its network."""
-    return runs / recipe / "model.keras"
 
 
 def train_rows(
@@ -53,7 +51,8 @@ def train_rows(
 ) -> Mapping[str, str]:
     """Train the rows that ``runs`` has no finished training of; go on with unfinished ones.
 
-    A training whose loss is no longer finite is given up, and the next row is trained.
+    A training whose loss is no longer finite is given up, and the next row is trained. If steps are
+    given, all rows are to have them: a finished training of other steps is an error.
 
     Args:
         rows: of a table; those without recipe are passed over.
@@ -68,12 +67,15 @@ def train_rows(
 
     Raises:
         ImageError: a folder or an image is unusable.
-        StudyError: a folder in ``runs`` belongs to another training.
+        ModelError: what a finished training says of itself cannot be read, or is of another recipe.
+        StudyError: a folder in ``runs`` belongs to another training, or one of other steps.
         UsageError: a recipe does not take the overrides, or has more epochs than steps are given.
     """
     check_there([*training.data, *training.added_data, *training.validation])
     recipes = list(dict.fromkeys(row.recipe for row in rows if row.recipe is not None))
     overrides = {recipe: _overrides(recipe, training) for recipe in recipes}
+    if training.steps is not None:
+        _check_steps(runs, recipes, training.steps)
     broken: dict[str, str] = {}
     missing = [recipe for recipe in recipes if not trained_model(runs, recipe).exists()]
     for done, recipe in enumerate(missing):
@@ -113,6 +115,23 @@ def _overrides(recipe: str, training: RowTraining) -> list[str]:
             "steps, or fewer epochs with --set training.epochs=..."
         )
     return [*overrides, f"training.steps_per_epoch={round(training.steps / epochs)}"]
+
+
+def _check_steps(runs: Path, recipes: Sequence[str], steps: int) -> None:
+    """Raise StudyError if a finished training took other steps than are asked for.
+
+    Weights without a word on their training are taken: they may have been copied there.
+    """
+    for recipe in recipes:
+        if not trained_model(runs, recipe).exists():
+            continue
+        run = read_run(runs, recipe)
+        if run is not None and not run.is_of(steps):
+            raise StudyError(
+                f"{runs / recipe}: holds a finished training of {run.steps:,} steps, and rows of "
+                f"{steps:,} are asked for; give another --runs, or --steps {run.steps}, or move "
+                "the folder away"
+            )
 
 
 def _named(

@@ -1,14 +1,13 @@
 """Where the weights of a table's rows come from."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qsr.errors import ModelError, UsageError
-from qsr.jobs.table_report import Measured
-from qsr.jobs.table_training import trained_model
+from qsr.jobs.table_report import NOT_TRAINED, Measured
+from qsr.jobs.table_runs import description, read_run, trained_model
 from qsr.models.provenance import Parameters
 from qsr.models.weights import load_weights_into
 from qsr.models.zoo import BICUBIC, build, pretrained_path, provenance
@@ -16,7 +15,7 @@ from qsr.quiet import import_tensorflow
 from qsr.tables.paper import PaperRow
 from qsr.tflite.convert import convert_keras
 from qsr.training.recipe import Recipe
-from qsr.training.recipe_files import load_recipe, parse_recipe
+from qsr.training.recipe_files import load_recipe
 
 if TYPE_CHECKING:
     import tf_keras
@@ -39,7 +38,8 @@ def float_row(row: PaperRow, runs: Path, broken: str | None = None) -> FloatRow:
     """Find the weights of a row, check that they are of its network, and convert them.
 
     They are those of a training in ``runs``, or, for the published network of a zoo entry, those
-    that ship with qsr.
+    that ship with qsr. A training that broke down or is not finished leaves the row without: other
+    weights in its place would not be what was asked for.
 
     Args:
         row: of a table.
@@ -54,32 +54,38 @@ def float_row(row: PaperRow, runs: Path, broken: str | None = None) -> FloatRow:
     recipe = load_recipe(row.recipe)
     import_tensorflow()
     model = build(recipe.network, recipe.model)
-    trained = trained_model(runs, row.recipe)
-    if trained.exists():
-        found = Measured(weights=str(trained), origin="run", steps=_steps(row, trained.parent))
-    elif (path := _shipped(recipe)) is not None:
-        known = provenance(recipe.network)
-        found = Measured(
-            weights=str(path), origin="shipped", steps=None if known is None else known.steps
-        )
-    else:
-        unfinished = (trained.parent / "recipe.json").exists()
-        why = broken or ("its training is not finished" if unfinished else "not trained")
-        return FloatRow(Measured(parameters=_parameters(model), missing=why), None)
-    assert found.weights is not None  # noqa: S101 (of both kinds)
     try:
-        load_weights_into(model, Path(found.weights))
-        content = convert_keras(model, source=found.weights)
+        found = _found(recipe, runs, broken)
+        content = None
+        if found.weights is not None:
+            load_weights_into(model, Path(found.weights))
+            content = convert_keras(model, source=found.weights)
     except ModelError as error:
         raise ModelError(f"row {row.name} ({row.recipe}): {error}") from error
-    return FloatRow(
-        Measured(
-            weights=found.weights,
-            origin=found.origin,
-            steps=found.steps,
-            parameters=_parameters(model),
-        ),
-        content,
+    return FloatRow(replace(found, parameters=_parameters(model)), content)
+
+
+def _found(recipe: Recipe, runs: Path, broken: str | None) -> Measured:
+    """Say where the weights of a recipe are, and of how many steps; or why there are none."""
+    trained = trained_model(runs, recipe.name)
+    if broken is not None:
+        return Measured(missing=f"its training broke down: {broken}")
+    if trained.exists():
+        run = read_run(runs, recipe.name)
+        return Measured(
+            weights=str(trained),
+            origin="run",
+            steps=None if run is None else run.steps,
+            lacks_added_data=run is not None and run.lacks_added_data,
+        )
+    if description(runs, recipe.name).exists():
+        return Measured(missing=f"its training in {trained.parent} is not finished")
+    path = _shipped(recipe)
+    if path is None:
+        return Measured(missing=NOT_TRAINED)
+    known = provenance(recipe.network)
+    return Measured(
+        weights=str(path), origin="shipped", steps=None if known is None else known.steps
     )
 
 
@@ -90,25 +96,6 @@ def _shipped(recipe: Recipe) -> Path | None:
     except UsageError:  # none ship
         return None
     return path if path.stem == recipe.name else None
-
-
-def _steps(row: PaperRow, run: Path) -> int | None:
-    """Return the steps that a training took, as it wrote them down; None if it did not."""
-    path = run / "recipe.json"
-    if not path.exists():
-        return None
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        recipe = parse_recipe(written["recipe"], source=str(path))
-        stages = len(recipe.stages) - int(written["first stage"]) + 1
-    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-        raise ModelError(f"row {row.name}: {path}: not readable: {error}") from error
-    if recipe.name != row.recipe:
-        raise ModelError(
-            f"row {row.name}: {run}: holds a training of {recipe.name}, not of {row.recipe}; move "
-            "it to a folder of its own name"
-        )
-    return stages * recipe.training.steps
 
 
 def _parameters(model: "tf_keras.Model") -> Parameters:

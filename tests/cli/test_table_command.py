@@ -83,3 +83,10 @@ def test_bad_input(qsr, tmp_path, monkeypatch, words, expected):
     assert said.code == code
     assert message in said.failure
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help(qsr):
+    """The help says that steps are rounded, and which images validate."""
+    said = " ".join(qsr("table", "--help").out.replace("│", " ").split())
+    assert "all stages together, rounded to whole epochs" in said
+    assert "the validation images that --train has itself (DIV2K)" in said

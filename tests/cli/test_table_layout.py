@@ -151,7 +151,7 @@ class TestNotes:
         """Rows that are not trained are named once, with a command that can be pasted."""
         (line,) = (one for one in notes(report_of(4, [TRAINED] * 3)) if "--train" in one)
         assert line == (
-            "not trained or not finished: abpn_x3, xcat_x3; train them with "
+            "without weights: abpn_x3, xcat_x3; train them with "
             "qsr table 4 --runs 'my runs' --train DIR"
         )
 
@@ -182,6 +182,27 @@ class TestNotes:
         assert "compare the order" in found
         assert "compare the order" not in "\n".join(notes(report_of(1, [TRAINED], sets=("DIV2K",))))
         assert "ms:" not in "\n".join(notes(report_of(2, [TRAINED])))
+
+    def test_without_added_data(self):
+        """Rows whose stage 2 had no images of its own are told, and only those."""
+        alone = replace(TRAINED, lacks_added_data=True)
+        (line,) = (one for one in notes(report_of(1, [alone, TRAINED])) if "--added-data" in one)
+        assert line.endswith("on the images of --train alone in stage 2, too: XCAT")
+        assert not [one for one in notes(report_of(1, [TRAINED])) if "--added-data" in one]
+
+    @pytest.mark.parametrize(
+        ("missing", "cell"),
+        [
+            ("its training broke down: the loss is nan", "broke down"),
+            ("its training in runs/xcat_x3 is not finished", "unfinished"),
+        ],
+    )
+    def test_no_weights(self, missing, cell):
+        """A training that left no weights says so in the table, and why below it."""
+        report = report_of(1, [Measured(missing=missing)])
+        assert f"XCAT: {missing}" in notes(report)
+        (grid,) = grids(report)
+        assert [row[4] for row in grid.rows[:2]] == [cell, "not trained"]
 
     def test_why(self):
         """A row that was trained and could not be measured says why."""

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import qsr.data.pairs
 import qsr.jobs.table
 from qsr.errors import ImageError, ModelError, UsageError
 from qsr.jobs.evaluate import evaluate_models
+from qsr.jobs.progress import silent
 from qsr.jobs.quantize import quantize_model
 from qsr.jobs.records import plain
 from qsr.jobs.table import make_table
+from qsr.jobs.table_images import quantization_images
 from qsr.jobs.table_training import RowTraining
 from qsr.metrics import challenge_score
 from qsr.models.zoo import build, pretrained_path, save
@@ -186,8 +189,9 @@ class TestNaive:
 
     def test_unfinished(self, table_4):
         """A training that is not finished is told apart from none."""
-        assert row(table_4, "FSRCNN").ours.missing == "its training is not finished"
-        assert row(table_4, "ABPN").ours.missing == "not trained"
+        ours = row(table_4, "FSRCNN").ours
+        assert ours.missing == f"its training in {Path(table_4.runs) / 'fsrcnn_x3'} is not finished"
+        assert (ours.weights, ours.scores) == (None, {})
 
 
 class TestSets:
@@ -219,6 +223,36 @@ class TestSets:
                 found = other.ours.scores[name]
                 assert (found.fp32, found.uint8) == (scores.fp32, scores.uint8)
                 assert found.naive_uint8 == scores.naive_uint8
+
+
+def test_looked_at_once(table_3, images, options, monkeypatch):
+    """If all rows are quantized already, each image that has a part in it is decoded once."""
+    read = []
+    original = qsr.data.pairs.read_rgb
+    monkeypatch.setattr(
+        "qsr.data.pairs.read_rgb", lambda path: (read.append(path), original(path))[1]
+    )
+    make_table(3, [images / "validation"], runs=Path(table_3.runs), **options)
+    there = [path for name in ("candidates", "scored") for path in (images / name).iterdir()]
+    assert sorted(path for path in read if path in there) == sorted(there)
+
+
+def test_bad_candidate(images, options, tmp_path):
+    """A torn candidate is an error that names it, or is left out of what had a part."""
+    torn = tmp_path / "candidates"
+    shutil.copytree(images / "candidates", torn)
+    (torn / "coffee.png").write_bytes((torn / "coffee.png").read_bytes()[:2000])
+    found = [torn, options["choosing"], 3]
+    with pytest.raises(ImageError, match=r"coffee\.png: .*--skip-bad-images"):
+        quantization_images(*found, skip_bad_images=False, on_progress=silent)
+    whole = quantization_images(*found, skip_bad_images=True, on_progress=silent)
+    assert [one.name for one in whole.candidates] == [
+        "astronaut",
+        "chelsea",
+        "motorcycle",
+        "rocket",
+    ]
+    assert len(whole.hashes) == 4 + 5
 
 
 def test_other_candidates(table_4, images, options, tmp_path):
@@ -256,7 +290,7 @@ class TestBadInput:
         untrained(tmp_path, "xcat_a_x3", of="xcat_x3")
         recipe = {"recipe": {"name": "xcat_x3"}, "first stage": 1}
         (tmp_path / "xcat_a_x3/recipe.json").write_text(json.dumps(recipe))
-        with pytest.raises(ModelError, match=r"row A: .*training of xcat_x3, not of xcat_a_x3"):
+        with pytest.raises(ModelError, match=r"row A .*training of xcat_x3, not of xcat_a_x3"):
             make_table(1, [images / "validation"], runs=tmp_path, **options)
 
     def test_no_data(self, tmp_path):
@@ -311,5 +345,7 @@ def test_training_alone(images, tmp_path, monkeypatch):
         "xcat_without_frozen_anchor_x3",
     ]
     assert report.sets == ()
-    assert row(report, "ESPCN").ours.missing == "the loss is nan"
+    espcn = row(report, "ESPCN").ours
+    assert espcn.missing == "its training broke down: the loss is nan"
+    assert (espcn.weights, espcn.origin) == (None, None)  # those that ship are not taken instead
     assert row(report, "XCAT").ours.latency is None

@@ -1,14 +1,17 @@
 """Training the rows of a table, one after the other."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 import qsr.jobs.table_training
 from qsr.errors import ModelError, StudyError, UsageError
-from qsr.jobs.table_training import RowTraining, train_rows, trained_model
+from qsr.jobs.table_runs import description, read_run, trained_model
+from qsr.jobs.table_training import RowTraining, train_rows
 from qsr.jobs.train import train_recipe
 from qsr.tables.paper import PaperRow, paper_table
+from qsr.training.recipe_files import load_recipe
 
 TINY = (
     "training.epochs=1",
@@ -96,6 +99,71 @@ def test_other_budget(training, tmp_path):
     other = RowTraining(data=training.data, steps=6, overrides=TINY)
     with pytest.raises(StudyError, match=r"xcat_a_x3: holds .*steps_per_epoch.*another --runs"):
         train_rows(ROWS[1:], other, runs=tmp_path)
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Write what a finished training of row A leaves: ``finished(epochs, steps_per_epoch)``."""
+
+    def write(epochs, steps_per_epoch, recipe="xcat_a_x3", **others):
+        found = asdict(load_recipe(recipe))
+        found["training"] |= {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
+        trained_model(tmp_path, recipe).parent.mkdir()
+        trained_model(tmp_path, recipe).touch()
+        description(tmp_path, recipe).write_text(
+            json.dumps({"recipe": found, "first stage": 1, **others})
+        )
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize("steps", [4700, 4999, 5101])
+def test_finished_with_other_steps(images, finished, calls, steps):
+    """A finished row of other steps than are asked for is an error that names its folder."""
+    runs = finished(200, 25)
+    asked = RowTraining(data=[images / "candidates"], steps=steps)
+    if abs(steps - 5000) > 100:
+        with pytest.raises(
+            StudyError, match=rf"xcat_a_x3: .*of 5,000 steps, and rows of {steps:,}.*another --runs"
+        ):
+            train_rows(ROWS, asked, runs=runs)
+        assert calls == []
+    else:
+        train_rows(ROWS, asked, runs=runs)
+        assert [recipe for recipe, _ in calls] == ["xcat_x3"]
+
+
+def test_finished_with_unknown_steps(images, tmp_path, calls):
+    """Weights without a word on their training are taken."""
+    trained_model(tmp_path, "xcat_a_x3").parent.mkdir()
+    trained_model(tmp_path, "xcat_a_x3").touch()
+    asked = RowTraining(data=[images / "candidates"], steps=5000)
+    train_rows(ROWS[1:], asked, runs=tmp_path)
+    assert calls == []
+
+
+def test_whole_epochs(training, tmp_path):
+    """Steps are rounded to whole epochs, what was taken is what is told, and it is not refused."""
+    of_three = [*TINY, "training.epochs=3"]
+    asked = RowTraining(data=training.data, steps=10, overrides=of_three)
+    train_rows(ROWS[1:], asked, runs=tmp_path)
+    assert read_run(tmp_path, "xcat_a_x3").steps == 9
+    before = trained_model(tmp_path, "xcat_a_x3").stat()
+    train_rows(ROWS[1:], asked, runs=tmp_path)
+    assert trained_model(tmp_path, "xcat_a_x3").stat() == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "added", "lacks"),
+    [("xcat_x3", [], True), ("xcat_x3", [{"name": "a"}], False), ("xcat_a_x3", [], False)],
+)
+def test_lacks_added_data(finished, recipe, added, lacks):
+    """A training lacks added images if a stage asks for them and it had none."""
+    runs = finished(10, 10, recipe, **{"added images": added})
+    found = read_run(runs, recipe)
+    assert found.lacks_added_data is lacks
+    assert found.steps == (200 if recipe == "xcat_x3" else 100)
 
 
 def test_as_train(images, training, tmp_path):
