@@ -18,8 +18,8 @@ def evaluate(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Each a network of the zoo (see qsr models), a .tflite, .keras, .h5 or SavedModel path, or "
-            "bicubic. The first is what the drops of the others are measured from."
+            help="Each a network of the zoo (see qsr models), a .tflite, .keras, .h5 or SavedModel "
+            "path, or bicubic. The first is what the drops of the others are measured from."
         ),
     ],
     data: Annotated[

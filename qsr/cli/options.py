@@ -6,7 +6,9 @@ import typer
 
 Model = Annotated[
     str,
-    typer.Argument(help="A network of the zoo (see qsr models), or a .tflite, .keras, .h5 or SavedModel."),
+    typer.Argument(
+        help="A network of the zoo (see qsr models), or a .tflite, .keras, .h5 or SavedModel."
+    ),
 ]
 SchemeName = Annotated[
     str, typer.Option("--scheme", help="uint8, int8, uint8-per-tensor or int8-per-tensor.")

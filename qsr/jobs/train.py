@@ -67,7 +67,8 @@ def train_recipe(
     out = out or RUNS / f"train-{loaded.name}"
     if not data and not smoke:
         raise UsageError("give at least one folder of images with --data")
-    if added_data and not any(stage.added_data for stage in loaded.stages[first_stage - 1 :]):
+    adding = [number for number, stage in enumerate(loaded.stages, start=1) if stage.added_data]
+    if added_data and not any(number >= first_stage for number in adding):
         raise UsageError(
             "--added-data is given, and no stage that is trained adds data; give it with --data, "
             "or set stages.N.added_data=true"
@@ -75,6 +76,7 @@ def train_recipe(
     if weights is not None and not weights.is_file():
         raise ModelError(f"{weights}: no such file")
     check_there([*data, *added_data, *validation])
+    decoded_before = (out / "decoded").exists()  # then headers alone are looked at
     with TemporaryDirectory(prefix="qsr-") as scratch:
         if not data:
             data, validation = ([side] for side in write_bundled(Path(scratch)))
@@ -84,6 +86,7 @@ def train_recipe(
                 find_all_pairs(folders, loaded.model.scale, split),
                 least_lr=least_lr,
                 skip_bad=skip_bad_images,
+                decoded=not decoded_before,
                 stage="check images",
                 on_progress=on_progress,
             )
@@ -99,6 +102,9 @@ def train_recipe(
             validation_pairs = checked(validation, LEAST_LR_TO_SCORE, "valid")
         else:
             training_pairs, validation_pairs = hold_out(training_pairs)
+        if adding and not added_data:
+            note = f"no --added-data: stage {adding[0]} trains on --data alone"
+            on_progress("check images", len(training_pairs), len(training_pairs), note)
         return train(
             loaded,
             training_pairs,

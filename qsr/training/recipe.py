@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from math import isfinite
 from typing import Any, Literal
 
 from qsr.data.pipeline import Augmentation
@@ -11,6 +12,12 @@ from qsr.models.xcat import XcatConfig
 _SEEDS = 2**32  # what numpy's and TensorFlow's global generators take
 
 _SMOKE_PATCH_PX = 16
+
+
+def _check_positive(name: str, value: float) -> None:
+    """Raise UsageError unless a value is finite and above 0."""
+    if not (value > 0 and isfinite(value)):
+        raise UsageError(f"{name} must be above 0 and finite, not {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +64,13 @@ class Training:
                 f"training.warmup_epochs ({self.warmup_epochs}) must be at least 0 and less than "
                 f"training.epochs ({self.epochs})"
             )
-        if not self.final_rate > 0:
-            raise UsageError(f"training.final_rate must be above 0, not {self.final_rate}")
+        for name in ("final_rate", "adam_epsilon"):
+            _check_positive(f"training.{name}", getattr(self, name))
+        for name in ("adam_beta_1", "adam_beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(
+                    f"training.{name} must be at least 0 and less than 1, not {getattr(self, name)}"
+                )
 
     @property
     def steps(self) -> int:
@@ -92,8 +104,7 @@ class Stage:
     def __post_init__(self) -> None:
         """Reject values that cannot be trained with."""
         for name in ("initial_rate", "peak_rate", "charbonnier_epsilon"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"stages.{name} must be above 0, not {getattr(self, name)}")
+            _check_positive(f"stages.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)

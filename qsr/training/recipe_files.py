@@ -38,9 +38,12 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = _find(name_or_path)
     data = _read(path)
+    recipe = parse_recipe(data, source=str(path))
+    if not overrides:
+        return recipe
     for override in overrides:
         _apply(data, override)
-    return parse_recipe(data, source=str(path))
+    return parse_recipe(data, source="--set")
 
 
 def parse_recipe(data: dict[str, Any], *, source: str) -> Recipe:
@@ -173,7 +176,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
                 )
             place = place[int(section) - 1]
         else:
-            place = place.setdefault(section, {})
+            place = place.setdefault(section, [{}] if section == "stages" else {})
         if not isinstance(place, dict | list):
             raise UsageError(f"--set {override}: {section} is not a section")
     if isinstance(place, list):

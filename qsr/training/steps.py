@@ -15,27 +15,30 @@ if TYPE_CHECKING:
 
 Loss = Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]
 
-_FLOAT32_LAYERS = ("Add", "DepthToSpace", "ClippedReLU")
+_EXACT_TYPES = ("DepthToSpace", "ClippedReLU")
+_EXACT_NAMES = ("nearest_neighbor", "anchor")  # the picture, and what joins it to the features
 
 
 def distribution(devices: Sequence[str] | None, batch_size: int) -> "tf.distribute.Strategy":
     """Return how to spread a batch over devices: all GPUs if there are several.
 
     Args:
-        devices: names such as ``GPU:0``; None takes all GPUs, or what TensorFlow picks if there is
-            at most one.
+        devices: names such as ``GPU:0``; None takes as many GPUs as can share a batch equally, or
+            what TensorFlow picks if there is at most one.
         batch_size: patches per step, which the devices share equally.
 
     Raises:
-        UsageError: the devices cannot share a batch equally.
+        UsageError: the named devices cannot share a batch equally.
     """
     import tensorflow as tf
 
     if devices is None:
-        devices = [device.name[-5:] for device in tf.config.list_logical_devices("GPU")]
+        found = [device.name for device in tf.config.list_logical_devices("GPU")]
+        counts = [count for count in range(1, len(found) + 1) if batch_size % count == 0]
+        devices = found[: max(counts, default=0)]
         if len(devices) < 2:  # noqa: PLR2004
             return tf.distribute.get_strategy()
-    if batch_size % len(devices):
+    if not devices or batch_size % len(devices):
         raise UsageError(
             f"training.batch_size ({batch_size}) must be divisible by the number of devices "
             f"({len(devices)})"
@@ -109,7 +112,11 @@ def in_precision(model: "tf_keras.Model", stage: Stage) -> "tf_keras.Model":
     if stage.precision == "float32":
         return model
 
-    exact = [layer for layer in model.layers if type(layer).__name__ in _FLOAT32_LAYERS]
+    exact = [
+        layer
+        for layer in model.layers
+        if type(layer).__name__ in _EXACT_TYPES or layer.name in _EXACT_NAMES
+    ]
     if not any(isinstance(layer, tf_keras.layers.Add) for layer in exact):
         exact += [layer for layer in model.layers if isinstance(layer, tf_keras.layers.Conv2D)][-1:]
 

@@ -1,17 +1,17 @@
 """The training loop: decode, build, resume, step, checkpoint, validate, save, stage after stage."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qsr.data.decoded import DecodedPairs, decode
 from qsr.data.pairs import Pair
 from qsr.data.pipeline import Batches, batches_of_steps, chunks
-from qsr.errors import ImageError, ModelError, UsageError
+from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
 from qsr.models.weights import load_weights_into
 from qsr.models.zoo import build, save
@@ -137,16 +137,23 @@ def train(
         Paths and numbers of the finished training.
 
     Raises:
-        ImageError: an image is too small, of another scale than the network, or cannot be decoded.
+        ImageError: an image is too small, of another scale than the network, cannot be decoded, or
+            would be both trained on and validated on.
         ModelError: loss or weights are no longer finite, ``weights`` are of another network, or the
             network cannot be written; the last good checkpoint stays.
         StudyError: ``out`` belongs to another recipe or other images, another training works in it,
             or a checkpoint or the log cannot be written; the last good checkpoint stays.
-        UsageError: the recipe has no such stage, or the devices cannot share a batch equally.
+        UsageError: the recipe has no such stage, a later one has no ``weights`` to start from, or
+            the devices cannot share a batch equally.
     """
     if not 1 <= first_stage <= len(recipe.stages):
         raise UsageError(
             f"the recipe has {len(recipe.stages)} stages; there is no stage {first_stage}"
+        )
+    if first_stage > 1 and weights is None:
+        raise UsageError(
+            f"stage {first_stage} starts from the network of the stage before; give it with "
+            f"--weights stage{first_stage - 1}.keras"
         )
     description = described(
         recipe,
@@ -156,6 +163,7 @@ def train(
         added_images=added_pairs,
         validation_images=validation_pairs,
     )
+    _check_apart(description)
     with claimed(out, description):
         pairs = [*training_pairs, *added_pairs]
         images = decode(pairs, out / "decoded/training", on_progress=on_decode)
@@ -222,6 +230,10 @@ def _run(run: _Run, first_stage: int, weights: Path | None) -> TrainingResult:
     ends = recipe.stage_ends
     resumed_from = max(_restored_step(run, model), ends[first_stage - 1] - recipe.training.steps)
     log = TrainingLog(run.out, resumed_from)
+    if resumed_from == recipe.steps and not log.lines:
+        raise StudyError(f"{run.out}: its log.jsonl is gone; give another --out")
+    if log.lines and log.best is log.last:  # killed before it was saved
+        save(model, run.out / BEST)
     done = resumed_from
     for number in range(first_stage, len(recipe.stages) + 1):
         end = ends[number - 1]
@@ -253,7 +265,8 @@ def _restored_step(run: _Run, model: "tf_keras.Model") -> int:
     step = tf.Variable(0, dtype=tf.int64)
     latest = tf.train.latest_checkpoint(str(run.out / "checkpoints"))
     if latest is not None:
-        tf.train.Checkpoint(model=model, step=step).restore(latest).expect_partial()
+        status = tf.train.Checkpoint(model=model, step=step).restore(latest)
+        status.assert_existing_objects_matched().expect_partial()
     return int(step)
 
 
@@ -291,6 +304,9 @@ def _train_stage(
         _check_finite(number, drawn, new_losses, network if due else None, manager)
         if due:
             model.set_weights(network.get_weights())
+            psnr = _validate(model, run.validation_images)
+            if not np.isfinite(psnr):
+                raise _broken_down(number, done, "the network's output is not finite", manager)
             log.add(
                 step=done,
                 stage=number,
@@ -298,13 +314,13 @@ def _train_stage(
                 learning_rate=float(
                     rates[(done - 1 - stage_start) // recipe.training.steps_per_epoch]
                 ),
-                validation_psnr_db=_validate(model, run.validation_images),
+                validation_psnr_db=psnr,
             )
-            if log.best is log.last:
-                save(model, run.out / BEST)
             step_variable.assign(done)
             with written(f"{run.out / 'checkpoints'}: checkpoint"):
                 manager.save(done)
+            if log.best is log.last:
+                save(model, run.out / BEST)
             saved_step = done
             losses.clear()
         run.on_progress(
@@ -356,15 +372,19 @@ def _check_finite(
     """
     broken = np.flatnonzero(~np.isfinite(losses))
     if len(broken):
-        where = f"step {steps.start + int(broken[0]) + 1}: the loss is {losses[broken[0]]}"
-    elif network is not None and (names := _not_finite(network)):
-        where = f"step {steps.stop}: weights of {names[0]} are not finite"
-    else:
-        return
+        step = steps.start + int(broken[0]) + 1
+        raise _broken_down(stage, step, f"the loss is {losses[broken[0]]}", manager)
+    if network is not None and (names := _not_finite(network)):
+        raise _broken_down(stage, steps.stop, f"weights of {names[0]} are not finite", manager)
+
+
+def _broken_down(
+    stage: int, step: int, what: str, manager: "tf.train.CheckpointManager"
+) -> ModelError:
     kept = manager.latest_checkpoint or "none yet"
-    raise ModelError(
-        f"training broke down in stage {stage} at {where}; the last good checkpoint is kept "
-        f"({kept}); lower stages.{stage}.peak_rate and start in a new folder"
+    return ModelError(
+        f"training broke down in stage {stage} at step {step}: {what}; the last good checkpoint is "
+        f"kept ({kept}); lower stages.{stage}.peak_rate and start in a new folder"
     )
 
 
@@ -374,13 +394,31 @@ def _not_finite(model: "tf_keras.Model") -> list[str]:
 
 
 def _validate(model: "tf_keras.Model", images: DecodedPairs) -> float:
-    """Return the mean RGB PSNR in dB over whole images, rounded to 8 bits, one pixel shaved."""
+    """Return the mean RGB PSNR in dB over whole images, rounded to 8 bits, one pixel shaved.
+
+    NaN if the network's output is not finite.
+    """
     scores = []
     for lr, hr in images:
         sr = model(lr[None].astype(np.float32) / 255.0, training=False).numpy()[0]
+        if not np.isfinite(sr).all():
+            return np.nan
         rounded = np.rint(np.clip(sr, 0.0, 1.0) * 255.0).astype(np.uint8)
         scores.append(counted_db(psnr_db(rounded, hr, shave=RGB_SHAVE)))
     return float(np.mean(scores))
+
+
+def _check_apart(description: Mapping[str, Any]) -> None:
+    """Raise ImageError for an image that is validated on and trained on, too."""
+    validated = {image["hr_sha256"]: image["name"] for image in description["validation images"]}
+    for purpose in ("training images", "added images"):
+        for image in description[purpose]:
+            name = validated.get(image["hr_sha256"])
+            if name is not None:
+                raise ImageError(
+                    f"{image['name']}: one of the {purpose}, and validated on as {name}; take it "
+                    "out of one, or give other images with --validation"
+                )
 
 
 def _check_images(images: DecodedPairs, recipe: Recipe, least: int, purpose: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import tensorflow as tf
 
 from qsr.errors import UsageError
 from qsr.training.steps import distribution
@@ -46,3 +47,18 @@ def test_uneven():
     """A batch that the devices cannot share equally is an error that names both numbers."""
     with pytest.raises(UsageError, match=r"batch_size \(16\) .* number of devices \(3\)"):
         distribution(["GPU:0", "GPU:1", "GPU:2"], 16)
+
+
+@pytest.mark.parametrize(("found", "taken"), [(0, 1), (1, 1), (3, 2), (12, 8)])
+def test_default(monkeypatch, found, taken):
+    """As many GPUs are taken as can share a batch of 16 equally, by their full names."""
+    names = [f"/device:GPU:{number}" for number in range(found)]
+    devices = [tf.config.LogicalDevice(name, "GPU") for name in names]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: devices)
+    asked = []
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", asked.append)
+    strategy = distribution(None, 16)
+    if taken > 1:
+        assert asked == [names[:taken]]
+    else:
+        assert strategy.num_replicas_in_sync == 1

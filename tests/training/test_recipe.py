@@ -258,10 +258,14 @@ class TestFields:
             ("training", "steps_per_epoch", 0, "at least 1, not 0"),
             ("training", "warmup_epochs", 50, r"less than training.epochs \(50\)"),
             ("training", "warmup_epochs", -1, "at least 0"),
-            ("stages", "initial_rate", 0.0, "above 0, not 0.0"),
-            ("stages", "peak_rate", -1.0, "above 0, not -1.0"),
-            ("training", "final_rate", float("nan"), "above 0, not nan"),
-            ("stages", "charbonnier_epsilon", 0.0, "above 0, not 0.0"),
+            ("stages", "initial_rate", 0.0, "above 0 and finite, not 0.0"),
+            ("stages", "peak_rate", -1.0, "above 0 and finite, not -1.0"),
+            ("training", "final_rate", float("nan"), "above 0 and finite, not nan"),
+            ("training", "adam_epsilon", 0.0, "above 0 and finite, not 0.0"),
+            ("training", "adam_beta_1", 1.0, "at least 0 and less than 1, not 1.0"),
+            ("training", "adam_beta_2", -0.1, "at least 0 and less than 1, not -0.1"),
+            ("stages", "peak_rate", float("inf"), "above 0 and finite, not inf"),
+            ("stages", "charbonnier_epsilon", 0.0, "above 0 and finite, not 0.0"),
             ("training", "seed", -1, "0 to 4294967295, not -1"),
             ("training", "seed", 2**32, "0 to 4294967295, not 4294967296"),
             ("model", "scale", 1, "at least 2, not 1"),
@@ -328,6 +332,17 @@ class TestOverrides:
         (tmp_path / "a.toml").write_text('name = "a"\n')
         recipe = load_recipe(str(tmp_path / "a.toml"), ["model.blocks=3"])
         assert recipe.model.blocks == 3
+
+    def test_stage_of_none(self, tmp_path):
+        """A recipe that leaves its one stage to the defaults has a stage 1 to set."""
+        (tmp_path / "a.toml").write_text('name = "a"\n')
+        recipe = load_recipe(str(tmp_path / "a.toml"), ["stages.1.loss=mae"])
+        assert recipe.stages == (Stage(loss="mae"),)
+
+    def test_blamed(self):
+        """An override that the recipe cannot take is blamed itself, not the file."""
+        with pytest.raises(UsageError, match=r"^--set: unknown field model\.bloks"):
+            load_recipe("xcat_x3", ["model.bloks=3"])
 
     def test_checked(self):
         """An overridden field is checked like one from the file."""

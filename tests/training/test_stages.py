@@ -1,18 +1,21 @@
 """Several stages: what each trains on, and that they can be trained apart."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import qsr.training.train
 from qsr.data.decoded import decode
 from qsr.data.pipeline import Augmentation, batches_of_steps
-from qsr.errors import ModelError, StudyError, UsageError
+from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.models.xcat import XcatConfig
 from qsr.models.zoo import build, load, save
 from qsr.training.recipe import Stage
+from qsr.training.steps import in_precision
 from qsr.training.train import train
 
 
@@ -247,3 +250,70 @@ class TestBfloat16:
         result = train(coarse, *images, tmp_path / "run")
         assert result.resumed_from == 50
         assert_close(weights_of(result.model), weights_of(whole.model))
+
+
+def test_anchor_stays_exact(images):
+    """In bfloat16 the picture itself passes a network of zero weights as in float32."""
+    picture = (images[1][0].load()[0][None] / 255).astype(np.float32)
+    for name in ("xcat", "abpn"):
+        model = build(name)
+        model.get_layer("output_conv").set_weights(
+            [np.zeros_like(weight) for weight in model.get_layer("output_conv").get_weights()]
+        )
+        twin = in_precision(model, Stage(precision="bfloat16"))
+        assert np.array_equal(twin(picture), model(picture))
+
+
+@pytest.mark.parametrize("name", ["xcat", "xlsr", "abpn", "fsrcnn", "espcn"])
+def test_computes_in_bfloat16(images, name):
+    """The convolutions of the body compute in bfloat16, and the output is float32."""
+    twin = in_precision(build(name), Stage(precision="bfloat16"))
+    convolutions = [layer for layer in twin.layers if "conv" in layer.name]
+    assert convolutions[0].compute_dtype == "bfloat16"
+    assert convolutions[0].variable_dtype == "float32"
+    picture = (images[1][0].load()[0][None] / 255).astype(np.float32)
+    assert twin(picture).dtype == tf.float32
+
+
+def test_second_stage_without_weights(two_stages, images, tmp_path):
+    """A later stage without the network of the one before is an error that says how to give it."""
+    with pytest.raises(UsageError, match=r"--weights stage1\.keras"):
+        train(two_stages, *images, tmp_path / "run", first_stage=2)
+
+
+@pytest.mark.parametrize("purpose", ["training", "added"])
+def test_validated_on_what_is_trained_on(two_stages, images, tmp_path, purpose):
+    """An image that is trained on is not validated on, whatever it is called."""
+    pairs, validation = images
+    other = replace(validation[0], name="other")
+    training, added = ([*pairs, other], []) if purpose == "training" else (pairs, [other])
+    with pytest.raises(ImageError, match=rf"^other: one of the {purpose} images, and validated on"):
+        train(two_stages, training, validation, tmp_path / "run", added_pairs=added)
+
+
+def test_killed_before_best_was_saved(two_stages, images, tmp_path, monkeypatch):
+    """A best checkpoint whose network was not saved any more is saved by the next run."""
+    scores = iter([20.0, 23.0, 22.0, 21.0])
+    monkeypatch.setattr(qsr.training.train, "_validate", lambda *_: next(scores))
+
+    def fail_at_second(model, path):
+        if path.name == "best.keras" and path.exists():
+            raise KeyboardInterrupt
+        save(model, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(qsr.training.train, "save", fail_at_second)
+        with pytest.raises(KeyboardInterrupt):
+            train(two_stages, *images, tmp_path / "run")
+    result = train(two_stages, *images, tmp_path / "run")
+    assert result.best_step == 100
+    assert_close(weights_of(result.best_model), weights_of(tmp_path / "run/stage1.keras"))
+
+
+def test_lost_log(both, two_stages, images, tmp_path):
+    """A finished run without its log is an error that names it."""
+    shutil.copytree(both[0], tmp_path / "run")
+    (tmp_path / "run/log.jsonl").unlink()
+    pairs, validation = images
+    with pytest.raises(StudyError, match=r"run: its log\.jsonl is gone"):
+        train(two_stages, pairs[:2], validation, tmp_path / "run", added_pairs=pairs[2:])
