@@ -1,5 +1,7 @@
 """Photographs and networks that many tests share; networks are built and converted once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import skimage.data
@@ -117,6 +119,38 @@ def fsrcnn_keras():
 def fsrcnn(fsrcnn_keras):
     """Its float ``.tflite`` file."""
     return _converted(fsrcnn_keras)
+
+
+@pytest.fixture(scope="session")
+def uneven_fsrcnn():
+    """A float FSRCNN x3 that repeats pixels, plus noise; its channels differ in size up to 100x."""
+    import tf_keras
+
+    from qsr.models.fsrcnn import FsrcnnConfig, build_fsrcnn
+
+    model = build_fsrcnn(FsrcnnConfig(channels=8, shrunk_channels=6, mapping_convs=2))
+    random = np.random.default_rng(5)
+    *body, deconv = (layer for layer in model.layers if "conv" in layer.name)
+    for layer in body:
+        kernel, bias = layer.get_weights()
+        kernel = random.normal(0, 0.1 / np.sqrt(kernel[..., 0].size), kernel.shape)
+        middle = kernel.shape[0] // 2
+        kernel[middle, middle, :3] = np.eye(3, len(bias))
+        layer.set_weights([kernel, random.normal(0, 0.03, bias.shape)])
+    kernel, bias = deconv.get_weights()
+    kernel = random.normal(0, 0.005, kernel.shape)
+    kernel[3:6, 3:6, :, :3] += np.eye(3)
+    deconv.set_weights([kernel, bias + 0.02])
+    for layer in model.layers:
+        if isinstance(layer, tf_keras.layers.PReLU):
+            layer.set_weights([random.uniform(-0.2, 1.1, layer.get_weights()[0].shape)])
+    for first, second in pairwise([*body, deconv]):
+        (kernel, bias), (next_kernel, next_bias) = first.get_weights(), second.get_weights()
+        factors = 10 ** random.uniform(-1, 1, len(bias))
+        first.set_weights([kernel * factors, bias * factors])
+        axis = (1, 1, 1, -1) if second is deconv else (1, 1, -1, 1)
+        second.set_weights([next_kernel / factors.reshape(axis), next_bias])
+    return _converted(model)
 
 
 @pytest.fixture(scope="session")

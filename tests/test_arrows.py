@@ -22,6 +22,7 @@ ARROWS = {
     "data": {"images"} | BASE,
     "models": BASE,
     "calibration": {"tflite", ""} | BASE,
+    "quantization": {"calibration", "tflite"} | BASE,
     "screening": {"data", "metrics", "tflite"} | BASE,
     "evaluation": {"data", "images", "metrics", "tflite"} | BASE,
     "analysis": {"tflite", "metrics"} | BASE,
@@ -30,7 +31,7 @@ ARROWS = {
     "benchmark": {"tflite"} | BASE,
     "jobs": {
         *("analysis", "benchmark", "calibration", "data", "evaluation", "images", "metrics"),
-        *("models", "screening", "tables"),
+        *("models", "quantization", "screening", "tables"),
         *("tflite", "training"),
     }
     | BASE,

@@ -56,6 +56,21 @@ def quantize(
     images_are_lr: Annotated[
         bool, typer.Option("--lr", help="The images are LR already: feed them as they are.")
     ] = False,
+    equalized: Annotated[
+        bool,
+        typer.Option(
+            "--equalize",
+            help="First rescale channels that share a grid, where the network stays what it is: "
+            "for networks in which ReLU or PReLU lies between convolutions.",
+        ),
+    ] = False,
+    biases_corrected: Annotated[
+        bool,
+        typer.Option(
+            "--correct-biases",
+            help="Take back by the biases what quantizing shifts on the average.",
+        ),
+    ] = False,
     skip_bad_images: SkipBadImages = False,
     json: Json = False,
 ) -> None:
@@ -76,6 +91,8 @@ def quantize(
             pin_io=pin_io,
             reader=reader,
             images_are_lr=images_are_lr,
+            equalized=equalized,
+            biases_corrected=biases_corrected,
             skip_bad_images=skip_bad_images,
             on_progress=progress,
         )
@@ -83,6 +100,8 @@ def quantize(
     if json:
         print_json(report)
         return
+    if equalized and not report.equalized:
+        typer.echo("--equalize: no layers of this network can be equalized")
     made_from = report.ranges or f"{len(report.images)} representative images"
     typer.echo(
         f"{report.integer_model}: {report.integer_bytes:,} bytes (float: {report.float_bytes:,}), "

@@ -65,6 +65,13 @@ def search_repdata(
     exact: Annotated[
         bool, typer.Option("--exact", help="Drop no candidate early: measure each on every image.")
     ] = False,
+    equalized: Annotated[
+        bool,
+        typer.Option(
+            "--equalize/--no-equalize",
+            help="First rescale channels that share a grid, if that is seen to help.",
+        ),
+    ] = True,
     scheme: SchemeName = "uint8",
     pin_io: PinIo = True,
     reader: ReaderName = "exact",
@@ -96,6 +103,7 @@ def search_repdata(
             strategy=strategy,
             objective=objective,
             exact=exact,
+            equalized=equalized,
             scheme=scheme,
             pin_io=pin_io,
             reader=reader,

@@ -14,9 +14,11 @@ from qsr.errors import UsageError
 from qsr.jobs.images import check_there, usable
 from qsr.jobs.models import load_float
 from qsr.jobs.progress import Progress, silent
+from qsr.quantization.bias_correction import correct_biases
+from qsr.quantization.equalize import equalize
 from qsr.tflite.files import write_model
 from qsr.tflite.graph import Graph
-from qsr.tflite.runtime import inspect_model
+from qsr.tflite.runtime import Image, inspect_model
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class QuantizeReport:
         saved_ranges: path of the file that the model's ranges were written to, or None.
         float_bytes: size of the float model.
         integer_bytes: size of the integer model.
+        equalized: whether the float model's channels were rescaled first; False too if no layer of
+            it can be.
+        biases_corrected: whether the integer model's biases were corrected.
         skipped: one line on each image that was left out as unusable.
     """
 
@@ -43,6 +48,8 @@ class QuantizeReport:
     saved_ranges: str | None
     float_bytes: int
     integer_bytes: int
+    equalized: bool
+    biases_corrected: bool
     skipped: tuple[str, ...]
 
 
@@ -57,6 +64,8 @@ def quantize_model(
     pin_io: bool = True,
     reader: Reader = "exact",
     images_are_lr: bool = False,
+    equalized: bool = False,
+    biases_corrected: bool = False,
     skip_bad_images: bool = False,
     on_progress: Progress = silent,
 ) -> QuantizeReport:
@@ -74,6 +83,10 @@ def quantize_model(
         pin_io: give input and output their true grid, whatever the images hold.
         reader: ``exact``, or ``converter`` for the ranges that ``TFLiteConverter`` would record.
         images_are_lr: the images are LR already: feed them as they are.
+        equalized: rescale the float model's channels by the images first, where that leaves its
+            function alone (:mod:`qsr.quantization.equalize`).
+        biases_corrected: give the integer model's channels the float model's means on the images
+            (:mod:`qsr.quantization.bias_correction`).
         skip_bad_images: leave unusable images out instead of stopping.
         on_progress: called while working.
 
@@ -90,16 +103,12 @@ def quantize_model(
             images without any, or ``out`` or ``save_ranges`` is no name for a new file.
     """
     chosen_scheme = scheme_named(scheme, pin_io=pin_io)
-    if not repdata and ranges is None:
+    about_images = (reader != "exact", images_are_lr, equalized, biases_corrected, skip_bad_images)
+    _check_source(repdata, ranges, about_images=any(about_images))
+    if equalized and save_ranges is not None:
         raise UsageError(
-            "give at least one representative image with --repdata, or measured ranges with "
-            "--ranges"
-        )
-    if repdata and ranges is not None:
-        raise UsageError("give representative images or --ranges, not both")
-    if ranges is not None and (reader != "exact" or images_are_lr or skip_bad_images):
-        raise UsageError(
-            "--reader, --lr and --skip-bad-images are about images; leave them out with --ranges"
+            "--save-ranges would write the ranges of the equalized network, which fit no other; "
+            "leave out --save-ranges or --equalize"
         )
     out = out or Path(f"model_{scheme}.tflite")
     _check_new(out, _INTEGER_MODEL)
@@ -110,9 +119,10 @@ def quantize_model(
         if ranges is not None and save_ranges.exists() and save_ranges.samefile(ranges):
             raise UsageError(f"{save_ranges}: is what --ranges reads; give another --save-ranges")
     check_there(repdata)
-    content = load_float(model)
+    original = content = load_float(model)
     images: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    pictures: tuple[Image, ...] = ()
     if ranges is not None:
         merged = calibration.read_litert_json(ranges, content, source=model)
     else:
@@ -124,6 +134,10 @@ def quantize_model(
             stage="check images",
             on_progress=on_progress,
         )
+        if equalized or biases_corrected:
+            pictures = tuple(pair.load_lr() for pair in pairs)
+        if equalized:
+            content = equalize(content, pictures, source=model)
         table = calibration.collect(
             content,
             lr_images(pairs),
@@ -133,6 +147,8 @@ def quantize_model(
         )
         images, merged = table.images, table.merged()
     integer = calibration.quantize(content, merged, chosen_scheme, source=model)
+    if biases_corrected:
+        integer = correct_biases(content, integer, pictures, source=model)
     inspect_model(integer, source=str(out))
     if save_ranges is not None:
         known = picture_ranges(Graph(content), source=model) if pin_io else {}
@@ -147,8 +163,26 @@ def quantize_model(
         saved_ranges=None if save_ranges is None else str(save_ranges),
         float_bytes=len(content),
         integer_bytes=len(integer),
+        equalized=content != original,
+        biases_corrected=biases_corrected,
         skipped=skipped,
     )
+
+
+def _check_source(repdata: Sequence[Path], ranges: Path | None, *, about_images: bool) -> None:
+    """Raise UsageError unless there are images, or else ranges and no options about images."""
+    if not repdata and ranges is None:
+        raise UsageError(
+            "give at least one representative image with --repdata, or measured ranges with "
+            "--ranges"
+        )
+    if repdata and ranges is not None:
+        raise UsageError("give representative images or --ranges, not both")
+    if ranges is not None and about_images:
+        raise UsageError(
+            "--reader, --lr, --equalize, --correct-biases and --skip-bad-images are about images; "
+            "leave them out with --ranges"
+        )
 
 
 @dataclass(frozen=True)

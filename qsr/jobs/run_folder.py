@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "ranges.npz"
 
     @property
+    def equalization(self) -> Path:
+        """What the float model was before it was equalized, if it was."""
+        return self.path / "equalization.json"
+
+    @property
     def journal(self) -> Path:
         """Every trial."""
         return self.path / "study.jsonl"

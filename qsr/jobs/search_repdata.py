@@ -41,6 +41,13 @@ from qsr.data.pairs import Pair, find_pairs
 from qsr.errors import ImageError, ModelError, UsageError
 from qsr.evaluation import PsnrScore
 from qsr.images import image_size
+from qsr.jobs.equalization import (
+    Equalization,
+    equalization_notes,
+    equalized_before,
+    equalized_if_better,
+    keep_equalization,
+)
 from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.models import load_float, short_name
@@ -70,6 +77,7 @@ class _Asked:
     strategy: Strategy
     objective: Objective
     exact: bool
+    equalized: bool
     workers: int
     dask: str | None
     skip_bad_images: bool
@@ -87,6 +95,7 @@ def search_repdata(
     strategy: str | Strategy = "linear",
     objective: str = "mean",
     exact: bool = False,
+    equalized: bool = True,
     pin_io: bool = True,
     reader: Reader = "exact",
     workers: int | None = None,
@@ -112,6 +121,8 @@ def search_repdata(
         objective: what makes a model the best: ``mean``, ``worst`` or ``p5`` of what it loses on
             each image.
         exact: measure every candidate on every image; else those that cannot win are dropped early.
+        equalized: rescale the float model's channels first, where that leaves its function alone,
+            if its integer model then comes closer to it on the candidates.
         pin_io: give input and output their true grid, whatever the images hold.
         reader: ``exact``, or ``converter`` for the ranges that ``TFLiteConverter`` would record.
         workers: number of processes; as many as there are cores if None.
@@ -144,6 +155,7 @@ def search_repdata(
         strategy=strategy_named(strategy) if isinstance(strategy, str) else strategy,
         objective=objective_named(objective),
         exact=exact,
+        equalized=equalized,
         workers=checked_workers(workers),
         dask=dask,
         skip_bad_images=skip_bad_images,
@@ -165,6 +177,7 @@ class _Search:
     asked: _Asked
     folder: RunFolder
     skipped: list[str] = field(default_factory=list)
+    equalization: Equalization | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> RepdataReport:
@@ -173,11 +186,9 @@ class _Search:
         with self._stage("load the model"):
             content = load_float(asked.model)
             facts = inspect_model(content, source=asked.model)
-            known = study_identity(
-                model=model_hash(content), reader=asked.reader, scheme=asked.scheme, validation={}
-            )
-            del known["validation"]
-            check_journal(folder.journal, known)
+            if asked.equalized:
+                self.equalization = equalized_before(folder, content)
+            self._check_study(content if self.equalization is None else self.equalization.model)
         candidates, validation = asked.images or write_bundled(folder.photographs)
         candidate_pairs = self._pairs(candidates, facts, "check candidates")
         validation_pairs = self._pairs(validation, facts, "check validation images")
@@ -186,6 +197,8 @@ class _Search:
             confirmation_pairs = self._pairs(asked.confirmation, facts, "check confirmation images")
         with self._stage("check that the model can be quantized"):
             check_quantizable(content, asked.scheme, source=asked.model)
+        with self._stage("equalize"):
+            content = self._equalized(content, candidate_pairs, facts)
             write_model(folder.float_model, content)
         with self._executor() as executor:
             with self._stage("decode validation images"):
@@ -212,6 +225,32 @@ class _Search:
         shutil.rmtree(folder.decoded, ignore_errors=True)
         shutil.rmtree(folder.decoded_confirmation, ignore_errors=True)
         return replace(report, validation=str(validation.resolve()))
+
+    def _check_study(self, content: bytes) -> None:
+        """Check that the folder holds no study of another model, or one done in another way."""
+        asked = self.asked
+        known = study_identity(
+            model=model_hash(content), reader=asked.reader, scheme=asked.scheme, validation={}
+        )
+        del known["validation"]
+        check_journal(self.folder.journal, known)
+
+    def _equalized(self, content: bytes, pairs: Sequence[Pair], facts: ModelFacts) -> bytes:
+        """Return the float model that integer models are made of."""
+        asked = self.asked
+        if not asked.equalized:
+            return content
+        if self.equalization is None:
+            self.equalization = equalized_if_better(
+                content,
+                pairs,
+                asked.scheme,
+                least_side=max(facts.smallest_side, LEAST_LR_TO_SCORE),
+                source=asked.model,
+            )
+            self._check_study(self.equalization.model)
+            keep_equalization(self.folder, content, self.equalization)
+        return self.equalization.model
 
     def _searched(
         self,
@@ -302,7 +341,7 @@ class _Search:
             singles=singles_of(study),
             racing=_racing(race, study, len(full)),
             shared_images=parts.shared,
-            notes=_notes(asked, facts, race),
+            notes=(*_notes(asked, facts, race), *equalization_notes(self.equalization)),
             skipped=tuple(self.skipped),
             run_folder=str(folder.path),
             integer_model=str(path),
@@ -484,6 +523,8 @@ def _default_out(asked: _Asked) -> Path:
     model = asked.model
     described = [model if "/" not in model else str(Path(model).resolve()), repr(asked.scheme)]
     described.append(asked.reader)
+    if not asked.equalized:
+        described.append("not equalized")
     paths = (*(asked.images or (None, None)), asked.confirmation)
     described += [str(path.resolve()) if path else "bundled" for path in paths]
     digest = sha256("\n".join(described).encode()).hexdigest()[:8]

@@ -1,5 +1,6 @@
 """A ``.tflite`` file as tensors, operators and quantization: read it, edit it, write it back."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -189,6 +190,39 @@ class Graph:
             tensor.quantization = schema.QuantizationParametersT()
             tensor.quantization.min = [float(minimum)]
             tensor.quantization.max = [float(maximum)]
+        return _pack(flat)
+
+    def with_constants(self, values: Mapping[int, NDArray[Any]]) -> bytes:
+        """Return the model with other values in some of its constant tensors.
+
+        Args:
+            values: tensor number to its values, of the tensor's shape and type. Tensors that share
+                stored values with one of them keep theirs.
+
+        Raises:
+            ValueError: a shape or type is not the tensor's.
+        """
+        flat = copy(self._flat)
+        main = copy(flat.subgraphs[0])
+        flat.subgraphs = [main, *flat.subgraphs[1:]]
+        main.tensors, flat.buffers = list(main.tensors), list(flat.buffers)
+        readers = Counter(tensor.buffer for part in flat.subgraphs for tensor in part.tensors)
+        for index, stored in values.items():
+            tensor = self.tensors[index]
+            if (stored.shape, str(stored.dtype)) != (tensor.shape, tensor.dtype):
+                raise ValueError(
+                    f"{tensor.name}: {stored.dtype} {stored.shape} in place of "
+                    f"{tensor.dtype} {tensor.shape}"
+                )
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(stored.tobytes(), np.uint8)
+            changed = main.tensors[index] = copy(main.tensors[index])
+            if readers[changed.buffer] == 1:
+                flat.buffers[changed.buffer] = buffer
+            else:
+                readers[changed.buffer] -= 1
+                changed.buffer = len(flat.buffers)
+                flat.buffers.append(buffer)
         return _pack(flat)
 
     def pruned(self, outputs: Collection[int]) -> bytes:

@@ -1,0 +1,165 @@
+"""Whether a network is equalized before integer models are made of it: only if that pays."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qsr.atomic import replacing
+from qsr.calibration import Scheme, collect, quantize
+from qsr.calibration.provenance import model_hash
+from qsr.data.pairs import Pair
+from qsr.errors import ImageError, StudyError
+from qsr.jobs.run_folder import RunFolder
+from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
+from qsr.quantization.equalize import equalize
+from qsr.tflite.files import write_model
+from qsr.tflite.runtime import Image, Runner
+
+LEAST_GAIN_DB = 1.0
+"""A smaller gain is not worth another float model, and may be chance."""
+
+MOST_IMAGES = 32
+"""So many of the candidates are measured on, spread over all of them."""
+
+
+@dataclass(frozen=True)
+class Equalization:
+    """A float model as integer models are made of it.
+
+    Attributes:
+        model: content of the ``.tflite`` file: equalized, or as it was.
+        gain_db: by how much closer the equalized model's integer model comes to the float model's
+            output, as PSNR; None if the network has no layers to equalize.
+        kept: whether ``model`` is the equalized one.
+    """
+
+    model: bytes
+    gain_db: float | None
+    kept: bool
+
+
+def equalized_if_better(
+    model: bytes,
+    candidates: Sequence[Pair],
+    scheme: Scheme,
+    *,
+    least_side: int,
+    source: str = "model",
+) -> Equalization:
+    """Equalize a float model, if its integer model then comes closer to the float model's output.
+
+    Both integer models get the ranges of the same candidates together, and are measured on them; no
+    validation image takes part. The same candidates always give the same model.
+
+    Args:
+        model: content of a float ``.tflite`` file.
+        candidates: images that may become representative; unusable ones are passed over.
+        scheme: how to quantize.
+        least_side: smallest side of a usable image, in LR pixels.
+        source: named in errors.
+
+    Raises:
+        ModelError: the model cannot be run or quantized.
+    """
+    pictures = _pictures(candidates, least_side)
+    if not pictures:
+        return Equalization(model, None, kept=False)
+    equalized = equalize(model, pictures, source=source)
+    if equalized == model:
+        return Equalization(model, None, kept=False)
+    wanted = [Runner(model, source=source).upscale(lr) for lr in pictures]
+    plain, better = (
+        _closeness(one, pictures, wanted, scheme, source) for one in (model, equalized)
+    )
+    gain = better - plain
+    kept = gain >= LEAST_GAIN_DB
+    return Equalization(equalized if kept else model, gain, kept)
+
+
+def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -> None:
+    """Write down in a run folder which model was equalized, for :func:`equalized_before`.
+
+    Nothing is written of a model that stays as it was.
+
+    Raises:
+        StudyError: it cannot be written.
+    """
+    if not found.kept:
+        return
+    entry = {
+        "original": model_hash(original),
+        "model": model_hash(found.model),
+        "gain_db": found.gain_db,
+    }
+    try:
+        with replacing(folder.equalization) as unfinished:
+            unfinished.write_text(json.dumps(entry, indent=2), encoding="utf-8")
+        write_model(folder.float_model, found.model)
+    except OSError as error:
+        raise StudyError(
+            f"{folder.equalization}: cannot be written ({error.strerror}); make room and run the "
+            "same command again"
+        ) from error
+
+
+def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:
+    """Return what an earlier run in the folder made of a float model; None if it made nothing."""
+    try:
+        entry = json.loads(folder.equalization.read_text(encoding="utf-8"))
+        model = folder.float_model.read_bytes()
+        hashes, gain_db = (entry["original"], entry["model"]), float(entry["gain_db"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if hashes != (model_hash(original), model_hash(model)):
+        return None
+    return Equalization(model, gain_db, kept=True)
+
+
+def equalization_notes(found: Equalization | None) -> tuple[str, ...]:
+    """Say what equalization gave, if the model was equalized."""
+    if found is None or not found.kept:
+        return ()
+    note = (
+        "the network's channels were equalized, which leaves its function alone: the integer model "
+        f"of up to {MOST_IMAGES} candidates comes {found.gain_db:.2f} dB closer to it"
+    )
+    return (note,)
+
+
+def _pictures(candidates: Sequence[Pair], least_side: int) -> tuple[Image, ...]:
+    """Load LR pictures spread over the candidates, without those that cannot be used."""
+    count = min(MOST_IMAGES, len(candidates))
+    places = np.linspace(0, len(candidates) - 1, count).round().astype(int)
+    pictures = []
+    for place in places.tolist():
+        try:
+            lr = candidates[place].load_lr()
+        except ImageError:
+            continue
+        if min(lr.shape[:2]) >= least_side:
+            pictures.append(lr)
+    return tuple(pictures)
+
+
+def _closeness(
+    model: bytes,
+    pictures: Sequence[Image],
+    wanted: Sequence[Image],
+    scheme: Scheme,
+    source: str,
+) -> float:
+    """Return the mean PSNR in dB between the integer model's pictures and those wanted."""
+    named = {str(index): lr for index, lr in enumerate(pictures)}
+    ranges = collect(model, named, source=source).merged()
+    runner = Runner(quantize(model, ranges, scheme, source=source), source=source)
+    found = (runner.upscale(lr) for lr in pictures)
+    return float(
+        np.mean(
+            [
+                counted_db(psnr_db(one, other, shave=RGB_SHAVE))
+                for one, other in zip(found, wanted, strict=True)
+            ]
+        )
+    )

@@ -1,0 +1,95 @@
+"""A search equalizes the float model first, if that is seen to help, and says so."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qsr.calibration import Scheme
+from qsr.data.pairs import find_pairs
+from qsr.errors import StudyError
+from qsr.jobs.equalization import equalized_if_better
+from qsr.jobs.search_repdata import search_repdata
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory, uneven_fsrcnn):
+    """The file of a float FSRCNN whose channels differ in size."""
+    path = tmp_path_factory.mktemp("uneven") / "uneven.tflite"
+    path.write_bytes(uneven_fsrcnn)
+    return path
+
+
+@pytest.fixture(scope="module")
+def search(uneven, images):
+    """Search with the uneven network: ``search(out, **options)``."""
+
+    def run(out, **options):
+        return search_repdata(
+            str(uneven),
+            candidates=images / "candidates",
+            validation=images / "scored",
+            out=out,
+            workers=1,
+            strategy="all",
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def equalized_run(tmp_path_factory, search):
+    """A finished search that equalized."""
+    return search(tmp_path_factory.mktemp("equalized"))
+
+
+def test_loses_less(equalized_run, search, tmp_path):
+    """The integer model loses less than without, and the float model scores the same."""
+    plain = search(tmp_path / "plain", equalized=False)
+    assert plain.fp32_psnr_db == pytest.approx(equalized_run.fp32_psnr_db, abs=0.01)
+    assert equalized_run.chosen.drop_db < plain.chosen.drop_db
+    assert any("equalized" in note for note in equalized_run.notes)
+    assert not any("equalized" in note for note in plain.notes)
+
+
+def test_goes_on(equalized_run, search):
+    """Started again, the search finds all it had measured, and the same model."""
+    before = Path(equalized_run.integer_model).read_bytes()
+    again = search(Path(equalized_run.run_folder))
+    assert again.resumed_models > 0
+    assert Path(again.integer_model).read_bytes() == before
+    assert again.notes == equalized_run.notes
+
+
+def test_other_way_in_same_folder(equalized_run, search):
+    """A run that equalized is not gone on with without."""
+    with pytest.raises(StudyError, match="other model"):
+        search(Path(equalized_run.run_folder), equalized=False)
+
+
+def test_plain_folder_is_not_equalized(search, tmp_path):
+    """Nor is one without gone on with equalizing, and its float model stays."""
+    plain = search(tmp_path / "plain", equalized=False)
+    model = Path(plain.run_folder) / "model_fp32.tflite"
+    before = model.read_bytes()
+    with pytest.raises(StudyError, match="other model"):
+        search(tmp_path / "plain")
+    assert model.read_bytes() == before
+
+
+def test_what_is_kept(equalized_run, uneven):
+    """The run folder's float model is the equalized one, and what it was made of is noted."""
+    folder = Path(equalized_run.run_folder)
+    entry = json.loads((folder / "equalization.json").read_text())
+    assert entry["original"] != entry["model"]
+    assert entry["gain_db"] >= 1
+    assert (folder / "model_fp32.tflite").read_bytes() != uneven.read_bytes()
+
+
+def test_no_gain(trained_xcat, images):
+    """A network whose integer model comes no closer stays as it is, byte for byte."""
+    pairs = find_pairs(images / "candidates", 3)
+    found = equalized_if_better(trained_xcat, pairs, Scheme(), least_side=1)
+    assert found.model == trained_xcat
+    assert not found.kept
