@@ -17,7 +17,7 @@ from qsr.jobs.run_folder import RunFolder
 from qsr.jobs.search_repdata import search_repdata
 from qsr.tflite.files import read_model, write_model
 
-_METHOD = 1
+_METHOD = 2
 """Raise it when a search with the same :class:`Method` makes another integer model than before.
 
 That is: when ranges, trials, the choice among them or quantization change in qsr without a change
@@ -33,6 +33,7 @@ class Method:
     strategy: str = "linear"
     objective: Objective = "mean"
     exact: bool = False
+    equalized: bool = True
     pin_io: bool = True
     reader: Reader = "exact"
 
@@ -103,6 +104,7 @@ def searched(model: bytes, name: str, how: Searching) -> Quantized:
         strategy=how.method.strategy,
         objective=how.method.objective,
         exact=how.method.exact,
+        equalized=how.method.equalized,
         pin_io=how.method.pin_io,
         reader=how.method.reader,
         workers=how.workers,
