@@ -52,6 +52,7 @@ def test_kept(how, searches, network):
         {"strategy": "greedy"},
         {"objective": "worst"},
         {"exact": True},
+        {"equalized": False},
         {"pin_io": False},
         {"reader": "converter"},
     ],
