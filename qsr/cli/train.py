@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from qsr.jobs.train import TrainingProgress
 
 
+_MOST_LOST_DB = 0.5
+"""Between the best checkpoint and the last weights; more is told."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("train")(train)
@@ -71,7 +75,7 @@ def train(
     """Train a network from a recipe; stopped at any time, the same command goes on.
 
     A checkpoint is kept, and PSNR on the validation images measured, every 2000 steps, or every
-    epoch if that is shorter.
+    epoch if that is shorter, rounded up to a multiple of 50 steps.
     """
     from qsr.jobs.train import train_recipe
 
@@ -79,7 +83,9 @@ def train(
 
         def show_steps(state: "TrainingProgress") -> None:
             psnr = state.validation_psnr_db
-            note = f"validation {psnr:.2f} dB" if psnr is not None else ""
+            note = f"{state.steps_per_second:.0f} steps/s"
+            if psnr is not None:
+                note += f", validation {psnr:.2f} dB"
             progress(f"train, stage {state.stage}", state.step, state.steps, note)
 
         result = train_recipe(
@@ -105,7 +111,14 @@ def train(
         f"{result.best_model}: {result.best_validation_psnr_db:.3f} dB, the best checkpoint, after "
         f"{result.best_step:,} steps"
     )
+    lost = result.best_validation_psnr_db - result.validation_psnr_db
+    if lost > _MOST_LOST_DB:
+        typer.echo(
+            f"the last weights are {lost:.2f} dB below the best checkpoint: training became "
+            "unstable; take the best, or lower peak_rate"
+        )
     print_next(
         "next, make an integer model of it",
-        *("qsr", "search-repdata", result.model, "--candidates", "DIR", "--validation", "DIR"),
+        *("qsr", "search-repdata", result.best_model if lost > _MOST_LOST_DB else result.model),
+        *("--candidates", "DIR", "--validation", "DIR"),
     )

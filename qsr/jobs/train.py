@@ -7,14 +7,14 @@ from tempfile import TemporaryDirectory
 from qsr.data.bundled import write_bundled
 from qsr.data.layouts import Split, has_split
 from qsr.data.pairs import Pair, find_all_pairs
-from qsr.errors import ModelError, UsageError
+from qsr.errors import UsageError
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.run_folder import RUNS
 from qsr.training.recipe import smoke_size
 from qsr.training.recipe_files import load_recipe
 from qsr.training.train import Progress as TrainingProgress
-from qsr.training.train import TrainingResult, hold_out, train
+from qsr.training.train import TrainingResult, check_start, hold_out, train
 
 __all__ = ["TrainingProgress", "train_recipe"]
 
@@ -64,6 +64,7 @@ def train_recipe(
     loaded = load_recipe(recipe, overrides)
     if smoke:
         loaded = smoke_size(loaded)
+    check_start(loaded, weights, first_stage)
     out = out or RUNS / f"train-{loaded.name}"
     if not data and not smoke:
         raise UsageError("give at least one folder of images with --data")
@@ -73,8 +74,6 @@ def train_recipe(
             "--added-data is given, and no stage that is trained adds data; give it with --data, "
             "or set stages.N.added_data=true"
         )
-    if weights is not None and not weights.is_file():
-        raise ModelError(f"{weights}: no such file")
     check_there([*data, *added_data, *validation])
     decoded_before = (out / "decoded").exists()  # then headers alone are looked at
     with TemporaryDirectory(prefix="qsr-") as scratch:

@@ -1,5 +1,6 @@
 """Recipes: what to train, as data, every field checked."""
 
+import re
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import isfinite
@@ -128,7 +129,11 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        """Reject a training of nothing."""
+        """Reject a training of nothing, and a name that is no file name."""
+        if not re.fullmatch(r"[\w][\w.-]*", self.name):
+            raise UsageError(
+                f"name must be a file name of letters, digits, '_', '-' and '.', not {self.name!r}"
+            )
         if not self.stages:
             raise UsageError("stages must be one or more")
 

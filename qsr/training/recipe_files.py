@@ -143,8 +143,16 @@ def _read(path: Path) -> dict[str, Any]:
             return data
         if not isinstance(base, str):
             raise UsageError(f"{path}: base: it must be the name of a recipe, not {base!r}")
-        path = path.parent / base if base.endswith(".toml") else _find(base)
+        path = path.parent / base if base.endswith(".toml") else _base(path, base)
     raise UsageError(f"{path}: its bases go in a circle; take one base = away")
+
+
+def _base(path: Path, name: str) -> Path:
+    """Return the path of the shipped recipe that ``path`` is based on."""
+    try:
+        return _find(name)
+    except UsageError as error:
+        raise UsageError(f"{path}: base: {error}") from error
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

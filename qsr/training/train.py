@@ -15,6 +15,7 @@ from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
 from qsr.models.weights import load_weights_into
 from qsr.models.zoo import build, save
+from qsr.quiet import import_tensorflow
 from qsr.training.log import TrainingLog
 from qsr.training.recipe import Recipe
 from qsr.training.run_folder import claimed, described, written
@@ -146,15 +147,9 @@ def train(
         UsageError: the recipe has no such stage, a later one has no ``weights`` to start from, or
             the devices cannot share a batch equally.
     """
-    if not 1 <= first_stage <= len(recipe.stages):
-        raise UsageError(
-            f"the recipe has {len(recipe.stages)} stages; there is no stage {first_stage}"
-        )
-    if first_stage > 1 and weights is None:
-        raise UsageError(
-            f"stage {first_stage} starts from the network of the stage before; give it with "
-            f"--weights stage{first_stage - 1}.keras"
-        )
+    check_start(recipe, weights, first_stage)
+    import_tensorflow()
+    initial = None if weights is None else _new_network(recipe, weights).get_weights()
     description = described(
         recipe,
         first_stage,
@@ -181,7 +176,29 @@ def train(
             checkpoint_steps or min(_CHECKPOINT_STEPS, recipe.training.steps_per_epoch),
             on_progress or (lambda _: None),
         )
-        return _run(run, first_stage, weights)
+        return _run(run, first_stage, initial)
+
+
+def check_start(recipe: Recipe, weights: Path | None, first_stage: int) -> None:
+    """Check where a training is to start, without loading anything.
+
+    Raises:
+        ModelError: ``weights`` is no file.
+        UsageError: the recipe has no such stage, or a later one has no weights to start from.
+    """
+    if not 1 <= first_stage <= len(recipe.stages):
+        raise UsageError(
+            f"the recipe has {len(recipe.stages)} stages; there is no stage {first_stage}"
+        )
+    if first_stage > 1 and weights is None:
+        raise UsageError(
+            f"stage {first_stage} starts from the network of the stage before; give it with "
+            f"--weights stage{first_stage - 1}.keras"
+        )
+    if weights is not None and weights.is_dir():
+        raise ModelError(f"{weights}: a folder; give a .keras file, such as model.keras in it")
+    if weights is not None and not weights.exists():
+        raise ModelError(f"{weights}: no such file")
 
 
 def hold_out(pairs: Sequence[Pair], *, most: int = 10) -> tuple[list[Pair], list[Pair]]:
@@ -217,16 +234,26 @@ class _Run:
     on_progress: Callable[[Progress], None]
 
 
-def _run(run: _Run, first_stage: int, weights: Path | None) -> TrainingResult:
-    """Train what is left of all stages."""
+def _new_network(recipe: Recipe, weights: Path | None = None) -> "tf_keras.Model":
+    """Build the network of a recipe, with fresh weights or those of a file."""
     import tf_keras
 
-    recipe = run.recipe
     tf_keras.utils.set_random_seed(recipe.training.seed)
-    with run.strategy.scope():
-        model = build(recipe.network, recipe.model)
+    model = build(recipe.network, recipe.model)
     if weights is not None:
         load_weights_into(model, weights)
+    return model
+
+
+def _run(
+    run: _Run, first_stage: int, initial: "list[NDArray[np.float32]] | None"
+) -> TrainingResult:
+    """Train what is left of all stages, from initial or fresh weights."""
+    recipe = run.recipe
+    with run.strategy.scope():
+        model = _new_network(recipe)
+    if initial is not None:
+        model.set_weights(initial)
     ends = recipe.stage_ends
     resumed_from = max(_restored_step(run, model), ends[first_stage - 1] - recipe.training.steps)
     log = TrainingLog(run.out, resumed_from)

@@ -126,7 +126,7 @@ class TestBase:
         [
             ('"a.toml"', "its bases go in a circle"),
             ("3", "it must be the name of a recipe, not 3"),
-            ('"xcat_y3"', r"no recipe named 'xcat_y3'; did you mean xcat_x3\?"),
+            ('"xcat_y3"', r"a\.toml: base: no recipe named 'xcat_y3'; did you mean xcat_.3\?"),
             ('"gone.toml"', r"gone\.toml: not a readable recipe"),
         ],
     )
@@ -233,6 +233,12 @@ class TestFields:
             parse(**sections)
         assert str(caught.value).startswith(f"a.toml: {field}: ")
         assert str(caught.value).endswith(f", not {value}")
+
+    @pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "a b"])
+    def test_name(self, name):
+        """A name that is no plain file name is an error: run folders are called by it."""
+        with pytest.raises(UsageError, match="name must be a file name"):
+            parse_recipe({"name": name}, source="a.toml")
 
     def test_date(self):
         """A TOML date, which no field takes, is an ill-typed value like any other."""

@@ -186,6 +186,7 @@ def test_weights_of_another(two_stages, images, tmp_path):
     save(build("xcat", XcatConfig(blocks=2, x_channels=3, y_channels=1)), tmp_path / "a.keras")
     with pytest.raises(ModelError, match=r"a\.keras"):
         train(two_stages, *images, tmp_path / "run", weights=tmp_path / "a.keras")
+    assert not (tmp_path / "run").exists()  # so that the right weights can be given next
 
 
 def test_other_weights(both, two_stages, images):
