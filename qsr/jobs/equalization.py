@@ -23,6 +23,9 @@ LEAST_GAIN_DB = 1.0
 MOST_IMAGES = 32
 """So many of the candidates are measured on, spread over all of them."""
 
+LARGEST_SIDE = 192
+"""So many LR pixels of a picture along a side, from its middle: enough for what channels hold."""
+
 
 @dataclass(frozen=True)
 class Equalization:
@@ -129,8 +132,8 @@ def equalization_notes(found: Equalization | None) -> tuple[str, ...]:
 
 
 def _pictures(candidates: Sequence[Pair], least_side: int) -> tuple[Image, ...]:
-    """Load LR pictures spread over the candidates, without those that cannot be used."""
-    count = min(MOST_IMAGES, len(candidates))
+    """Load the middles of LR pictures spread over the candidates, without unusable ones."""
+    count, largest = min(MOST_IMAGES, len(candidates)), max(LARGEST_SIDE, least_side)
     places = np.linspace(0, len(candidates) - 1, count).round().astype(int)
     pictures = []
     for place in places.tolist():
@@ -139,7 +142,8 @@ def _pictures(candidates: Sequence[Pair], least_side: int) -> tuple[Image, ...]:
         except ImageError:
             continue
         if min(lr.shape[:2]) >= least_side:
-            pictures.append(lr)
+            top, left = (max(0, side - largest) // 2 for side in lr.shape[:2])
+            pictures.append(np.ascontiguousarray(lr[top : top + largest, left : left + largest]))
     return tuple(pictures)
 
 
