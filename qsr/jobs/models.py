@@ -1,6 +1,5 @@
 """What a user may call a model, turned into ``.tflite`` bytes."""
 
-import zipfile
 from pathlib import Path
 
 from qsr.calibration.collect import check_float
@@ -10,7 +9,6 @@ from qsr.tflite.convert import convert_keras, convert_saved_model
 from qsr.tflite.files import read_model
 
 _KERAS_SUFFIXES = {".keras", ".h5", ".hdf5"}
-_HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 
 
 def load_float(model: str) -> bytes:
@@ -51,7 +49,6 @@ def load_any(model: str) -> bytes:
             )
         return convert_saved_model(path)
     if path.suffix.lower() in _KERAS_SUFFIXES:
-        _check_keras_file(path)
         return convert_keras(load(path), source=model)
     return read_model(path)[0]
 
@@ -59,14 +56,3 @@ def load_any(model: str) -> bytes:
 def short_name(model: str) -> str:
     """Return what a run folder calls a model: its name in the zoo, or its file's stem."""
     return model if model in ZOO else Path(model).stem
-
-
-def _check_keras_file(path: Path) -> None:
-    """Raise ModelError for a file that no Keras wrote: its own words for that mislead."""
-    try:
-        with path.open("rb") as file:
-            hdf5 = file.read(len(_HDF5_MARK)) == _HDF5_MARK
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    if not hdf5 and not zipfile.is_zipfile(path):
-        raise ModelError(f"{path}: damaged, or no Keras model; save or copy it again")

@@ -1,5 +1,6 @@
 """The table of networks: name, builder, config and, where they ship, pretrained weights."""
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 BICUBIC = "bicubic"
 """The name that stands for MATLAB-compatible bicubic upscaling in place of a model."""
 
+_HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 _PRETRAINED = Path(str(files("qsr.models"))) / "pretrained"
 
 
@@ -145,6 +147,7 @@ def load(path: Path) -> Any:
     """
     if not path.exists():
         raise ModelError(f"{path}: no such file")
+    _check_keras_file(path)
     import_tensorflow()
     import keras
     import tf_keras
@@ -175,6 +178,17 @@ def save(model: "tf_keras.Model", path: Path) -> None:
             model.save(unfinished)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written: {error}") from error
+
+
+def _check_keras_file(path: Path) -> None:
+    """Raise ModelError for a file that no Keras wrote: its own words for that mislead."""
+    try:
+        with path.open("rb") as file:
+            hdf5 = file.read(len(_HDF5_MARK)) == _HDF5_MARK
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    if not hdf5 and not zipfile.is_zipfile(path):
+        raise ModelError(f"{path}: damaged, or no Keras model; save or copy it again")
 
 
 def _find(name: str) -> Network:

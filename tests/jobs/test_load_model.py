@@ -97,7 +97,7 @@ class TestRefused:
         """What no Keras wrote is refused at once, without a word of Keras's own."""
         path = tmp_path / "net.keras"
         path.write_bytes(b"PK\3\4 cut short")
-        monkeypatch.setattr("qsr.jobs.models.load", None)
+        monkeypatch.setattr("qsr.models.zoo.import_tensorflow", None)
         with pytest.raises(ModelError, match="damaged, or no Keras model; save or copy it again"):
             load_any(str(path))
 

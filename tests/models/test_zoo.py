@@ -1,5 +1,7 @@
 """The table of networks, and model files."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import skimage.data
@@ -85,11 +87,24 @@ def test_missing_file(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.keras", "a.h5"])
-def test_damaged_file(tmp_path, name):
+def test_no_keras_file(tmp_path, name):
     """A file of other content is an error in one line that names it."""
     (tmp_path / name).write_bytes(b"not a model" * 100)
-    with pytest.raises(ModelError, match=rf"{name}: cannot be loaded.*Keras 2.*Keras 3") as caught:
+    with pytest.raises(ModelError, match=rf"{name}: damaged, or no Keras model") as caught:
         load(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_file(model, tmp_path):
+    """A file that Keras wrote and that lost its config is an error with what both Keras say."""
+    save(model, tmp_path / "a.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "a.keras") as whole,
+        zipfile.ZipFile(tmp_path / "b.keras", "w") as part,
+    ):
+        part.writestr("model.weights.h5", whole.read("model.weights.h5"))
+    with pytest.raises(ModelError, match=r"b\.keras: cannot be loaded.*Keras 2.*Keras 3") as caught:
+        load(tmp_path / "b.keras")
     assert "\n" not in str(caught.value)
 
 
