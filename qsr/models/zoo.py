@@ -36,15 +36,18 @@ class Network:
         name: what the command line calls it.
         config: type of its config; ``config()`` is the published network.
         build: makes the Keras model of a config.
-        pretrained: file name of the weights that ship, if they do.
         parameters: of the published network.
     """
 
     name: str
     config: type
     build: Callable[[Any], "tf_keras.Model"]
-    pretrained: str
     parameters: Parameters
+
+    @property
+    def pretrained(self) -> str:
+        """File name of the weights that ship, if they do: those for x3."""
+        return f"{self.name}_x3.keras"
 
 
 ZOO: dict[str, Network] = {
@@ -54,35 +57,30 @@ ZOO: dict[str, Network] = {
             name="xcat",
             config=XcatConfig,
             build=build_xcat,
-            pretrained="xcat_x3.keras",
             parameters=Parameters(trained=16_519, frozen=81),
         ),
         Network(
             name="xlsr",
             config=XlsrConfig,
             build=build_xlsr,
-            pretrained="xlsr_x3.keras",
             parameters=Parameters(trained=21_947),
         ),
         Network(
             name="abpn",
             config=AbpnConfig,
             build=build_abpn,
-            pretrained="abpn_x3.keras",
             parameters=Parameters(trained=42_539),
         ),
         Network(
             name="fsrcnn",
             config=FsrcnnConfig,
             build=build_fsrcnn,
-            pretrained="fsrcnn_x3.keras",
             parameters=Parameters(trained=24_683),
         ),
         Network(
             name="espcn",
             config=EspcnConfig,
             build=build_espcn,
-            pretrained="espcn_x3.keras",
             parameters=Parameters(trained=31_131),
         ),
     )
