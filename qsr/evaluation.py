@@ -1,7 +1,9 @@
 """Scores of any model, float or integer, on LR/HR pairs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ from qsr.tflite.fold import fold_copies
 from qsr.tflite.runtime import ModelFacts, Runner, inspect_model, to_bytes
 
 Image = NDArray[np.uint8]
+
+Measure = Literal["psnr_rgb_db", "psnr_y_db", "ssim_y", "psnr_rgb_unrounded_db"]
+"""What is measured of a picture, as :class:`ImageScore` says; SSIM takes longest by far."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +104,17 @@ def evaluate(
         ImageError: the pairs are of another scale than the model, or too small to be scored.
         ModelError: the model cannot be run.
     """
-    runner = Runner(model, threads=threads, source=name)
-    scale = runner.facts.scale
-    scores = _scores(
-        runner.upscale_unrounded, pairs, names, scale=scale, model=name, on_progress=on_progress
+    runner = folded_runner(model, threads=threads, source=name)
+    found = score_pairs(
+        runner.upscale_unrounded,
+        pairs,
+        get_args(Measure),
+        scale=runner.facts.scale,
+        names=names,
+        model=name,
+        on_progress=on_progress,
     )
-    return Evaluation(name, runner.facts.quantized, scores)
+    return Evaluation(name, runner.facts.quantized, _per_image(names, found))
 
 
 def evaluate_bicubic(
@@ -125,19 +135,91 @@ def evaluate_bicubic(
     Raises:
         ImageError: the pairs are of another scale, or too small to be scored.
     """
+    found = score_pairs(
+        partial(upscale_bicubic, factor=scale),
+        pairs,
+        get_args(Measure),
+        scale=scale,
+        names=names,
+        model="bicubic",
+        on_progress=on_progress,
+    )
+    return Evaluation("bicubic", quantized=False, images=_per_image(names, found))
 
-    def upscale(lr: Image) -> NDArray[np.float32]:
-        return upscale_bicubic(lr, scale).astype(np.float32)
 
-    scores = _scores(upscale, pairs, names, scale=scale, model="bicubic", on_progress=on_progress)
-    return Evaluation("bicubic", quantized=False, images=scores)
+def folded_runner(
+    model: bytes, facts: ModelFacts | None = None, *, threads: int = 1, source: str = "model"
+) -> Runner:
+    """Return what runs a model, without the operators of an integer one that copy bytes.
+
+    They are proved to (:func:`qsr.tflite.fold.fold_copies`), so every byte of a picture stays.
+
+    Args:
+        model: content of a ``.tflite`` file, float or integer.
+        facts: what it takes and gives; found here if None.
+        threads: threads of the interpreter.
+        source: named in errors.
+
+    Raises:
+        ModelError: the model cannot be run.
+    """
+    facts = facts if facts is not None else inspect_model(model, source=source)
+    content = fold_copies(model) if facts.quantized else model
+    return Runner(content, facts, threads=threads, source=source)
+
+
+def score_pairs(
+    upscale: Callable[[Image], NDArray[Any]],
+    pairs: Sequence[tuple[Image, Image]],
+    measures: Sequence[Measure],
+    *,
+    scale: int,
+    names: Sequence[str],
+    model: str = "the model",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[Measure, list[float]]:
+    """Measure a picture of each pair; those of one size follow each other.
+
+    TFLite plans its memory anew for each new size.
+
+    Args:
+        upscale: from LR to the picture, ``uint8``, or floats in units of 0..255, not rounded.
+        pairs: ``(lr, hr)``, ``(h, w, 3)`` and ``(scale*h, scale*w, 3)`` ``uint8``.
+        measures: what to measure.
+        scale: that ``upscale`` enlarges by.
+        names: of the images.
+        model: what errors call ``upscale``.
+        on_progress: called with (done, total) after each image.
+
+    Returns:
+        Each measure of all pairs, in the order of ``pairs``.
+
+    Raises:
+        ImageError: the pairs are of another scale, or too small to be scored.
+        ModelError: the model cannot be run.
+    """
+    sizes = []
+    for name, (lr, hr) in zip(names, pairs, strict=True):
+        _check_scale(lr, hr, scale, name, model)
+        sizes.append(lr.shape)
+    found: dict[Measure, list[float]] = {measure: [0.0] * len(pairs) for measure in measures}
+    for done, index in enumerate(sorted(range(len(pairs)), key=sizes.__getitem__), start=1):
+        lr, hr = pairs[index]
+        picture = upscale(lr)
+        rounded = picture if picture.dtype == np.uint8 else to_bytes(picture)
+        try:
+            for measure in measures:
+                found[measure][index] = _measured(measure, picture, rounded, hr, scale)
+        except ValueError as error:  # too few pixels are left when the borders are shaved
+            raise ImageError(f"{names[index]}: too small to be scored: {error}") from error
+        if on_progress is not None:
+            on_progress(done, len(pairs))
+    return found
 
 
 @dataclass(frozen=True)
 class PsnrScore:
     """Scores a model by its RGB PSNR in dB on each pair; travels to worker processes.
-
-    Operators of an integer model that are proved to copy bytes are skipped: the result is the same.
 
     Attributes:
         pairs: the validation images.
@@ -158,48 +240,35 @@ class PsnrScore:
             ImageError: the pairs are of another scale than the model.
             ModelError: the model cannot be run.
         """
-        facts = self.facts if self.facts is not None else inspect_model(model)
-        runner = Runner(fold_copies(model) if facts.quantized else model, facts)
-        scores = [0.0] * len(self.pairs)
-        # Images of one size follow each other: TFLite plans its memory anew for each new size.
-        for index in sorted(range(len(scores)), key=self.pairs.sizes.__getitem__):
-            lr, hr = self.pairs[index]
-            _check_scale(lr, hr, facts.scale, self.pairs.names[index], "the model")
-            scores[index] = counted_db(psnr_db(runner.upscale(lr), hr, shave=RGB_SHAVE))
-        return scores
-
-
-def _scores(
-    upscale: Callable[[Image], NDArray[np.float32]],
-    pairs: Sequence[tuple[Image, Image]],
-    names: Sequence[str],
-    *,
-    scale: int,
-    model: str,
-    on_progress: Callable[[int, int], None] | None,
-) -> tuple[ImageScore, ...]:
-    """Score a function from an LR image to an unrounded HR image in units of 0..255."""
-    scores = []
-    for done, (name, (lr, hr)) in enumerate(zip(names, pairs, strict=True), start=1):
-        _check_scale(lr, hr, scale, name, model)
-        scores.append(_image_score(upscale(lr), hr, scale, name))
-        if on_progress is not None:
-            on_progress(done, len(names))
-    return tuple(scores)
-
-
-def _image_score(unrounded: NDArray[np.float32], hr: Image, scale: int, name: str) -> ImageScore:
-    sr = to_bytes(unrounded)
-    try:
-        return ImageScore(
-            name=name,
-            psnr_rgb_db=counted_db(psnr_db(sr, hr, shave=RGB_SHAVE)),
-            psnr_y_db=counted_db(psnr_db(sr, hr, shave=scale, channels="y")),
-            ssim_y=ssim(sr, hr, shave=scale, channels="y"),
-            psnr_rgb_unrounded_db=counted_db(psnr_db(unrounded, hr, shave=RGB_SHAVE)),
+        runner = folded_runner(model, self.facts)
+        found = score_pairs(
+            runner.upscale,
+            self.pairs,
+            ("psnr_rgb_db",),
+            scale=runner.facts.scale,
+            names=self.pairs.names,
         )
-    except ValueError as error:  # too few pixels are left when the borders are shaved
-        raise ImageError(f"{name}: too small to be scored: {error}") from error
+        return found["psnr_rgb_db"]
+
+
+def _measured(
+    measure: Measure, picture: NDArray[Any], rounded: Image, hr: Image, scale: int
+) -> float:
+    """Take one measure of a picture, and of the same in 8 bits."""
+    if measure == "ssim_y":
+        return ssim(rounded, hr, shave=scale, channels="y")
+    if measure == "psnr_y_db":
+        return counted_db(psnr_db(rounded, hr, shave=scale, channels="y"))
+    shown = picture if measure == "psnr_rgb_unrounded_db" else rounded
+    return counted_db(psnr_db(shown, hr, shave=RGB_SHAVE))
+
+
+def _per_image(
+    names: Sequence[str], found: Mapping[Measure, Sequence[float]]
+) -> tuple[ImageScore, ...]:
+    """Put all measures of each image together."""
+    rows = [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+    return tuple(ImageScore(name, **row) for name, row in zip(names, rows, strict=True))
 
 
 def _check_scale(lr: Image, hr: Image, scale: int, image: str, model: str) -> None:

@@ -16,7 +16,15 @@ from qsr.calibration import Scheme, collect, quantize
 from qsr.data.decoded import decode, held
 from qsr.data.pairs import find_pairs
 from qsr.errors import ImageError
-from qsr.evaluation import Evaluation, ImageScore, PsnrScore, evaluate, evaluate_bicubic
+from qsr.evaluation import (
+    Evaluation,
+    ImageScore,
+    PsnrScore,
+    evaluate,
+    evaluate_bicubic,
+    folded_runner,
+    score_pairs,
+)
 from qsr.images import downscale_bicubic, upscale_bicubic
 from qsr.tflite.fold import fold_copies
 from qsr.tflite.graph import Graph
@@ -183,6 +191,41 @@ class TestEvaluate:
             evaluate(xcat, [(hr[::3, ::3], hr)], name="m", names=["tiny"])
 
 
+class TestScorePairs:
+    """Some measures of some pictures."""
+
+    def test_asked_alone(self):
+        """Only what is asked for is measured, so pictures too small for SSIM get their PSNR."""
+        hr = HR["coffee"][:15]
+        found = score_pairs(
+            lambda lr: upscale_bicubic(lr, 3),
+            [(downscale_bicubic(hr, 3), hr)],
+            ["psnr_y_db", "psnr_rgb_db"],
+            scale=3,
+            names=["tiny"],
+        )
+        sr = upscale_bicubic(downscale_bicubic(hr, 3), 3)
+        sr_y, hr_y = (skimage.color.rgb2ycbcr(image)[..., 0] for image in (sr, hr))
+        assert found == {
+            "psnr_y_db": [pytest.approx(psnr(sr_y, hr_y, 3), abs=1e-6)],
+            "psnr_rgb_db": [pytest.approx(psnr(sr, hr, 1), abs=1e-6)],
+        }
+
+    def test_folded(self, integer, xcat):
+        """An integer model is run without what copies bytes, and a float model as it is."""
+        for model, fewer in ((integer, True), (xcat, False)):
+            run_whole, whole = (
+                len(one._interpreter._get_ops_details())
+                for one in (folded_runner(model), Runner(model))
+            )
+            assert (run_whole < whole) == fewer
+
+    def test_facts(self, integer):
+        """Facts that are given are taken: the model is not looked at again."""
+        facts = inspect_model(integer)
+        assert folded_runner(integer, facts).facts is facts
+
+
 class TestPsnrScore:
     """The score of a search."""
 
@@ -252,5 +295,5 @@ class TestPsnrScore:
 
     def test_other_scale(self, decoded, espcn):
         """A model of another scale is an error that names the image and both sizes."""
-        with pytest.raises(ImageError, match=r"HR is 90x48 and LR 30x16 .* the model enlarges x2"):
+        with pytest.raises(ImageError, match=r"astronaut: HR is 72x60 and LR 24x20 .* x2"):
             PsnrScore(decoded)(espcn)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,12 +19,12 @@ from qsr.calibration.provenance import image_hash, model_hash, versions
 from qsr.data.decoded import DecodedPairs, decode
 from qsr.data.pairs import find_pairs
 from qsr.errors import StudyError
+from qsr.evaluation import folded_runner, score_pairs
 from qsr.images import upscale_bicubic
 from qsr.jobs.images import LEAST_LR_TO_SCORE, usable
 from qsr.jobs.progress import Progress
 from qsr.jobs.table_report import ModelPsnr
-from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
-from qsr.tflite.runtime import ModelFacts, Runner
+from qsr.tflite.runtime import ModelFacts
 
 Image = NDArray[np.uint8]
 
@@ -156,19 +157,15 @@ def _psnr(sets: tuple[DecodedPairs, ...], task: tuple[Contender, int]) -> ModelP
     """Score a model on one of the sets; runs in a worker."""
     contender, number = task
     pairs = sets[number]
-    upscale = _upscaler(contender, pairs.scale)
-    rgb, luminance = [], []
-    for lr, hr in pairs:
-        picture = upscale(lr)
-        rgb.append(counted_db(psnr_db(picture, hr, shave=RGB_SHAVE)))
-        luminance.append(counted_db(psnr_db(picture, hr, shave=pairs.scale, channels="y")))
-    return ModelPsnr(rgb_db=float(np.mean(rgb)), y_db=float(np.mean(luminance)))
-
-
-def _upscaler(contender: Contender, scale: int) -> Callable[[Image], Image]:
-    if contender.model is None:
-        return lambda lr: upscale_bicubic(lr, scale)
-    return Runner(contender.model, contender.facts).upscale
+    upscale: Callable[[Image], Image] = partial(upscale_bicubic, factor=pairs.scale)
+    if contender.model is not None:
+        upscale = folded_runner(contender.model, contender.facts).upscale
+    found = score_pairs(
+        upscale, pairs, ("psnr_rgb_db", "psnr_y_db"), scale=pairs.scale, names=pairs.names
+    )
+    return ModelPsnr(
+        rgb_db=float(np.mean(found["psnr_rgb_db"])), y_db=float(np.mean(found["psnr_y_db"]))
+    )
 
 
 def _stored(store: Path, contender: Contender, images: ImageSet) -> Path:
