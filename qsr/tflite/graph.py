@@ -192,6 +192,23 @@ class Graph:
             tensor.quantization.max = [float(maximum)]
         return _pack(flat)
 
+    def with_grids(self, grids: Mapping[int, tuple[float, int]]) -> bytes:
+        """Return the model with other grids for some of its tensors of integers.
+
+        Args:
+            grids: tensor number to (scale, zero point). Stored values stay the integers they are.
+        """
+        flat = copy(self._flat)
+        main = copy(flat.subgraphs[0])
+        flat.subgraphs = [main, *flat.subgraphs[1:]]
+        main.tensors = list(main.tensors)
+        for index, (scale, zero_point) in grids.items():
+            tensor = main.tensors[index] = copy(main.tensors[index])
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = [scale]
+            tensor.quantization.zeroPoint = [zero_point]
+        return _pack(flat)
+
     def with_constants(self, values: Mapping[int, NDArray[Any]]) -> bytes:
         """Return the model with other values in some of its constant tensors.
 
