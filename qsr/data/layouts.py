@@ -73,12 +73,11 @@ def image_folders(folder: Path, scale: int, split: Split | None = None) -> tuple
         ImageError: ``folder`` contains several sets that may be meant, sets of other splits alone,
             an HR folder without LR, or images only in folders inside it.
     """
-    inside = _inside(folder)
-    hr = _chosen(folder, inside, split) if inside else _named_hr(folder)
+    hr = _meant(folder, split)
     if hr is None:
         return _photographs(folder), None
     lr = _lr_folder(hr, scale)
-    if lr is None and inside:
+    if lr is None and _inside(folder):
         others = " and ".join(f"x{other}" for other in _SCALES if _lr_folder(hr, other))
         only = f", only for {others}" if others else ""
         raise ImageError(
@@ -88,9 +87,33 @@ def image_folders(folder: Path, scale: int, split: Split | None = None) -> tuple
     return hr.images, lr
 
 
+def hr_folder(folder: Path, split: Split | None = None) -> Path:
+    """Find the HR images that are meant by ``folder``, whatever the scale of LR.
+
+    Args:
+        folder: as for :func:`image_folders`.
+        split: the same.
+
+    Returns:
+        The folder of HR images or of photographs.
+
+    Raises:
+        ImageError: ``folder`` contains several sets that may be meant, sets of other splits alone,
+            or images only in folders inside it.
+    """
+    hr = _meant(folder, split)
+    return _photographs(folder) if hr is None else hr.images
+
+
 def has_split(folder: Path, split: Split) -> bool:
     """Whether ``folder`` contains an HR folder whose name is of that split."""
     return any(found.split == split for found in _inside(folder))
+
+
+def _meant(folder: Path, split: Split | None) -> _HrFolder | None:
+    """Return the HR folder that is meant by ``folder``; None if it holds photographs."""
+    inside = _inside(folder)
+    return _chosen(folder, inside, split) if inside else _named_hr(folder)
 
 
 def _chosen(folder: Path, inside: list[_HrFolder], split: Split | None) -> _HrFolder:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qsr.data.pairs import Pair, check_pairs
+from qsr.data.layouts import Split, hr_folder
+from qsr.data.pairs import Pair, check_pairs, find_pairs
 from qsr.errors import ImageError
+from qsr.images import list_images
 from qsr.jobs.progress import Progress
 
 LEAST_LR_TO_SCORE = 3
@@ -23,6 +25,28 @@ def check_there(paths: Iterable[Path | None]) -> None:
     for path in paths:
         if path is not None and not path.exists():
             raise ImageError(f"{path}: no such file or folder; check the spelling")
+
+
+def check_sets(
+    folders: Iterable[Path], *, split: Split | None = None, scale: int | None = None
+) -> None:
+    """Check that there are images in folders, by their names alone.
+
+    Args:
+        folders: what the user gave.
+        split: which to take of a folder that contains several, as :func:`find_pairs` does.
+        scale: HR size over LR size; None while it is unknown, and LR images are not looked for.
+
+    Raises:
+        ImageError: a folder is missing, or is none that :func:`find_pairs` takes.
+    """
+    folders = tuple(folders)
+    check_there(folders)
+    for folder in folders:
+        if scale is None:
+            list_images(hr_folder(folder, split))
+        else:
+            find_pairs(folder, scale, split)
 
 
 def usable(

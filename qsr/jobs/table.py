@@ -10,7 +10,7 @@ from qsr.calibration.executor import local_processes
 from qsr.data.bundled import write_bundled
 from qsr.data.pairs import Pair
 from qsr.errors import ModelError, UsageError
-from qsr.jobs.images import check_there
+from qsr.jobs.images import check_sets
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.table_images import quantization_images
 from qsr.jobs.table_quantized import Searching, content_of, naive, searched
@@ -128,7 +128,8 @@ def make_table(
     if min(threads, rounds) < 1:
         raise UsageError(f"--threads ({threads}) and --rounds ({rounds}) must be at least 1")
     checked_workers(workers)
-    check_there([*data, candidates, choosing])
+    check_sets(data, split="valid", scale=SCALE)
+    check_sets([one for one in (candidates, choosing) if one is not None], scale=SCALE)
     broken = (
         {}
         if training is None

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from qsr.data.layouts import has_split, image_folders
+from qsr.data.layouts import has_split, hr_folder, image_folders
 from qsr.data.pairs import check_pairs, find_all_pairs, find_pairs
 from qsr.errors import ImageError
 from qsr.images import downscale_bicubic
@@ -167,6 +167,17 @@ class TestSets:
         (tmp_path / "empty").mkdir()
         with pytest.raises(ImageError, match=r"inside it \(DIV2K, photographs\); give one"):
             find_pairs(tmp_path, 3)
+
+    def test_whatever_the_scale(self, tmp_path):
+        """Without a scale, HR folders and photographs are found as with one, or refused as then."""
+        save_div2k(tmp_path / "DIV2K", scales=(2,))
+        save(tmp_path / "photographs/a.png")
+        for folder, split in (("DIV2K", "train"), ("DIV2K", "valid"), ("photographs", None)):
+            found = hr_folder(tmp_path / folder, split)
+            assert found == image_folders(tmp_path / folder, 2, split)[0]
+        for folder, message in (("DIV2K", "several sets"), (".", "no images in this folder, but")):
+            with pytest.raises(ImageError, match=message):
+                hr_folder(tmp_path / folder)
 
     def test_folder_of_lr_folders(self, tmp_path):
         """Folders of LR images are not proposed in place of photographs."""

@@ -93,8 +93,12 @@ def test_smallest(images, tmp_path, scale, least):
         evaluate_models(["bicubic"], [tmp_path], scale=scale)
 
 
-def test_missing_data(tmp_path, monkeypatch):
-    """A folder that is missing is named before any model is loaded."""
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("missing", "missing: no such file or folder"), (".", "no images in this folder")],
+)
+def test_no_images(tmp_path, monkeypatch, folder, message):
+    """A folder that is missing, or without images, is named before any model is loaded."""
     monkeypatch.setattr("qsr.jobs.evaluate.load_any", None)
-    with pytest.raises(ImageError, match="missing: no such file or folder"):
-        evaluate_models(["xcat"], [tmp_path / "missing"])
+    with pytest.raises(ImageError, match=message):
+        evaluate_models(["xcat"], [tmp_path / folder])

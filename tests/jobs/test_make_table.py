@@ -304,10 +304,19 @@ class TestBadInput:
         with pytest.raises(UsageError, match="no table 7"):
             make_table(7, [images / "validation"])
 
-    def test_missing_folder(self, tmp_path):
-        """A missing folder is named."""
-        with pytest.raises(ImageError, match="gone: no such file or folder"):
-            make_table(1, [tmp_path / "gone"])
+    @pytest.mark.parametrize("which", ["data", "candidates", "choosing"])
+    @pytest.mark.parametrize(
+        ("folder", "message"),
+        [("gone", "gone: no such file or folder"), (".", "no images in this folder")],
+    )
+    def test_no_images(self, images, tmp_path, which, folder, message):
+        """A folder that is missing, or without images, is named before anything is made."""
+        folders = {"data": images / "scored"}
+        folders |= {"candidates": folders["data"], "choosing": folders["data"]}
+        folders[which] = tmp_path / folder
+        with pytest.raises(ImageError, match=message):
+            make_table(1, [folders.pop("data")], runs=tmp_path / "runs", **folders)
+        assert not (tmp_path / "runs").exists()
 
     def test_half_of_the_searching(self, images):
         """Candidates without images that choose are an error."""
