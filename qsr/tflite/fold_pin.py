@@ -134,7 +134,8 @@ def cutting_clips(graph: Graph) -> tuple[CuttingClip, ...]:
 def pin_clips(model: bytes, *, source: str = "model") -> bytes:
     """Give the clips that :func:`cutting_clips` tells of, and what feeds them, the grid they need.
 
-    This changes bytes of the output: what was rounded twice, in two grids, is now rounded once.
+    This changes bytes of the output: what was rounded in several grids is now rounded in one, and
+    what a grid inside the bounds cut off is let through.
 
     Args:
         model: content of an integer ``.tflite`` file.

@@ -7,6 +7,7 @@ import pytest
 import skimage.data
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from chains import BLACK_TO_WHITE, BYTE, EVERY_BYTE, chain, with_clip_grid
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,12 +18,9 @@ from qsr.tflite.fold import copies, fold_copies
 from qsr.tflite.graph import Graph, _pack
 
 CLIPS = ["RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1"]
-BYTE = np.float32(1 / 255)
-BLACK_TO_WHITE = (BYTE, -128)
-EVERY_BYTE = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 
 grids = st.tuples(
-    st.sampled_from([float(BYTE), 1.1 / 255, 2 / 255, 6 / 255, 5.99 / 255, 0.5 / 255, 1.0]),
+    st.sampled_from([BYTE, 1.1 / 255, 2 / 255, 6 / 255, 5.99 / 255, 0.5 / 255, 1.0]),
     st.sampled_from([-128, -127, -64, 0, 126, 127]),
 )
 
@@ -255,96 +253,6 @@ class TestNetworks:
         """What is no model is refused."""
         with pytest.raises(ModelError, match=r"not a \.tflite model"):
             fold_copies(b"no model at all")
-
-
-def chain(kinds, grids, bound=127, *, first="MAX_POOL_2D", last="INT8"):
-    """Return an int8 model of operators in a row, after one that moves bytes.
-
-    Args:
-        kinds: the operators; after ``first``, if any.
-        grids: (scale, zero point) of the input and of each operator's result.
-        bound: raw value of the second operand of MINIMUM and MAXIMUM.
-        first: a pooling of single pixels, or None.
-        last: type of the output.
-    """
-    kinds = [first, *kinds] if first else kinds
-    grids = grids if first else grids[-len(kinds) - 1 :]
-    flat, subgraph = schema.ModelT(), schema.SubGraphT()
-    flat.version, flat.subgraphs, flat.description = 3, [subgraph], b"chain"
-    flat.buffers = [schema.BufferT(), schema.BufferT()]
-    flat.buffers[1].data = np.array([bound], np.int8).view(np.uint8)
-    subgraph.tensors = [tensor(f"t{place}", grid) for place, grid in enumerate(grids)]
-    subgraph.tensors[-1].type = getattr(schema.TensorType, last)
-    flat.operatorCodes, subgraph.operators = [], []
-    for place, kind in enumerate(kinds):
-        code = schema.OperatorCodeT()
-        code.builtinCode = getattr(schema.BuiltinOperator, kind)
-        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        code.version = 1 if "_TO_1" in kind else 2
-        flat.operatorCodes.append(code)
-        operator = schema.OperatorT()
-        operator.opcodeIndex = place
-        operator.inputs, operator.outputs = [place], [place + 1]
-        if kind in {"MINIMUM", "MAXIMUM"}:
-            constant = tensor(f"bound{place}", grids[place])
-            constant.buffer, constant.shape, constant.shapeSignature = 1, [], None
-            subgraph.tensors.append(constant)
-            operator.inputs = [place, len(subgraph.tensors) - 1]
-        operator.builtinOptionsType, operator.builtinOptions = options(kind)
-        subgraph.operators.append(operator)
-    subgraph.inputs, subgraph.outputs = [0], [len(kinds)]
-    return _pack(flat)
-
-
-def tensor(name, grid):
-    """Return an int8 tensor of one channel and any size."""
-    made = schema.TensorT()
-    made.name, made.type, made.buffer = name.encode(), schema.TensorType.INT8, 0
-    made.shape, made.shapeSignature = [1, 1, 1, 1], [1, -1, -1, 1]
-    made.quantization = schema.QuantizationParametersT()
-    made.quantization.scale, made.quantization.zeroPoint = [float(grid[0])], [int(grid[1])]
-    return made
-
-
-def options(kind):
-    """Return the type and content of an operator's options."""
-    names = {
-        "MAX_POOL_2D": "Pool2DOptions",
-        "CONCATENATION": "ConcatenationOptions",
-        "MINIMUM": "MaximumMinimumOptions",
-        "MAXIMUM": "MaximumMinimumOptions",
-        "QUANTIZE": "QuantizeOptions",
-        "ADD": "AddOptions",
-    }
-    if kind not in names:
-        return schema.BuiltinOptions.NONE, None
-    made = getattr(schema, f"{names[kind]}T")()
-    if kind == "MAX_POOL_2D":
-        made.padding = schema.Padding.SAME
-        made.strideW = made.strideH = made.filterWidth = made.filterHeight = 1
-    if kind == "CONCATENATION":
-        made.axis = 3
-    return getattr(schema.BuiltinOptions, names[kind]), made
-
-
-def with_clip_grid(integer, lowest, highest):
-    """Return an integer XCAT whose clip, and what feeds it, works on another grid."""
-    scale = (highest - lowest) / 255
-    zero_point = round(-128 - lowest / scale)
-    graph = Graph(integer)
-    flat = schema.ModelT.InitFromPackedBuf(integer, 0)
-    tensors = flat.subgraphs[0].tensors
-    for operator in graph.operators:
-        if operator.kind in {"ADD", "DEPTH_TO_SPACE", "MINIMUM", "RELU"}:
-            for index in operator.outputs:
-                tensors[index].quantization.scale = [scale]
-                tensors[index].quantization.zeroPoint = [zero_point]
-        if operator.kind == "MINIMUM":
-            bound = tensors[operator.inputs[1]]
-            bound.quantization.scale, bound.quantization.zeroPoint = [scale], [zero_point]
-            raw = np.array([min(round(1 / scale) + zero_point, 127)], np.int8)
-            flat.buffers[bound.buffer].data = raw.view(np.uint8)
-    return _pack(flat)
 
 
 def as_input(model, picture):
