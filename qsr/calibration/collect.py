@@ -31,10 +31,11 @@ _SAVE_EVERY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class _Measuring:
-    """What is read of every image, and the shortest side that an image may have."""
+    """What is read of every image, the shortest side that it may have, and its type."""
 
     reading: Reading
     least_side: int
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def collect(
     reader: Reader = "exact",
     known: Collection[str] = (),
     least_side: int = 1,
+    augmented: bool = False,
     executor: Executor | None = None,
     store: str | PathLike[str] | None = None,
     on_image: Callable[[int], None] | None = None,
@@ -86,6 +88,8 @@ def collect(
             others need.
         least_side: the shortest side an image may have, in pixels. Below
             ``ModelFacts.smallest_side`` an image is all border.
+        augmented: the images are ``float32`` in units of 0..255, as augmenting them left them, and
+            not ``uint8``.
         executor: where to measure, in processes or in threads; None measures here.
         store: file to keep the table in. Rows that it already holds for the same model, reader,
             tensors and pixels are not measured again, and it is saved every few seconds.
@@ -98,7 +102,7 @@ def collect(
         One row per image, in the order of ``images``.
 
     Raises:
-        ImageError: an image cannot be loaded, is not ``(h, w, 3)`` ``uint8``, or is smaller than
+        ImageError: an image cannot be loaded, is not ``(h, w, 3)`` of its type, or is smaller than
             ``least_side`` or than what the model takes; or, with ``on_bad``, every one of them.
         ModelError: the model is quantized already or has float16 weights, is no super-resolution
             model, or gives values that are not finite.
@@ -111,7 +115,11 @@ def collect(
     source = source if source is not None else path
     check_float(content, source=source)
     wanted = {one.name: one.index for one in Graph(content).activations if one.name not in known}
-    measuring = _Measuring(Reading(content, source, reader, tuple(wanted.values())), least_side)
+    measuring = _Measuring(
+        Reading(content, source, reader, tuple(wanted.values())),
+        least_side,
+        "float32" if augmented else "uint8",
+    )
     table_file = None if store is None else Path(store)
     collected = _Collected(_held(content, reader, tuple(wanted), table_file), table_file)
     pairs = images.items() if isinstance(images, Mapping) else images
@@ -172,31 +180,33 @@ def refuse_not_float32(graph: Graph, *, source: str = "model") -> None:
         )
 
 
-def load_image(name: str, source: ImageSource) -> Image:
+def load_image(name: str, source: ImageSource, dtype: str = "uint8") -> Image:
     """Load an image if need be, and check that it is one.
 
     Args:
         name: what errors call it.
         source: the image, or a function that returns it.
+        dtype: what it has to be of.
 
     Returns:
-        ``(h, w, 3)`` ``uint8`` RGB.
+        ``(h, w, 3)`` RGB of that type.
 
     Raises:
         ImageError: it cannot be loaded, or is of another type or shape.
     """
     image = source() if callable(source) else source
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:  # noqa: PLR2004
+    if image.dtype != dtype or image.ndim != 3 or image.shape[2] != 3:  # noqa: PLR2004
         raise ImageError(
-            f"{name}: images are (h, w, 3) uint8 RGB, not {image.dtype} of {image.shape}"
+            f"{name}: images are (h, w, 3) {dtype} RGB, not {image.dtype} of {image.shape}"
         )
     return image
 
 
-def _loaded(task: _Task, least_side: int) -> Image:
+def _loaded(task: _Task, measuring: _Measuring) -> Image:
     """Load an image, and check that it is large enough."""
-    image = load_image(task.name, task.image)
+    image = load_image(task.name, task.image, measuring.dtype)
     height, width = image.shape[:2]
+    least_side = measuring.least_side
     if min(height, width) < max(least_side, 1):
         raise ImageError(
             f"{task.name}: {width}x{height} pixels; the model needs at least {least_side} along "
@@ -321,7 +331,7 @@ def _measure(measuring: _Measuring, task: _Task) -> _Row | ImageError | None:
         Its row; None if its pixels are those whose ranges are known; or why it cannot be used.
     """
     try:
-        image = _loaded(task, measuring.least_side)
+        image = _loaded(task, measuring)
         digest = image_hash(image)
         if digest == task.known_hash:
             return None

@@ -72,6 +72,18 @@ def search_repdata(
             help="First rescale channels that share a grid, if that is seen to help.",
         ),
     ] = True,
+    clip_free: Annotated[
+        bool,
+        typer.Option(
+            "--clip-free",
+            help="Leave out the network's clip, and augment each candidate so that the output "
+            "still spans exactly black to white.",
+        ),
+    ] = False,
+    keep_clip: Annotated[
+        bool,
+        typer.Option("--keep-clip", help="Leave the clip in the integer model, even if it copies."),
+    ] = False,
     scheme: SchemeName = "uint8",
     pin_io: PinIo = True,
     reader: ReaderName = "exact",
@@ -104,6 +116,8 @@ def search_repdata(
             objective=objective,
             exact=exact,
             equalized=equalized,
+            clip_free=clip_free,
+            keep_clip=keep_clip,
             scheme=scheme,
             pin_io=pin_io,
             reader=reader,
@@ -147,7 +161,9 @@ def _print(report: "RepdataReport") -> None:
         typer.echo(line)
     many = "" if len(report.chosen.images) <= _SHOWN else " (all named in summary.json)"
     typer.echo(f"chosen representative data: {_described(report.chosen)}{many}")
-    typer.echo(f"integer model: {report.integer_model}")
+    removed = ", ".join(report.removed)
+    folded = f", without {removed}, which copied bytes alone" if removed else ""
+    typer.echo(f"integer model: {report.integer_model}{folded}")
     on = f"workers: {report.workers}" if report.workers else "on the cluster"
     resumed = f", models resumed: {report.resumed_models}" if report.resumed_models else ""
     typer.echo(f"run folder: {report.run_folder}  ({report.seconds:.0f} s, {on}{resumed})")

@@ -101,6 +101,7 @@ class RepdataReport:
         racing: how candidates were dropped early; None if none was.
         shared_images: validation images that are candidates too, or copies of images that chose,
             found by their pixels. They may have helped to choose, and took no part in confirming.
+        removed: kinds of the integer model's operators that were removed, as they copy bytes.
         notes: one line on each thing that the user should know.
         skipped: one line on each image that was left out as unusable.
         run_folder: where models, ranges, journal and summary lie.
@@ -133,6 +134,7 @@ class RepdataReport:
     singles: Singles | None
     racing: Racing | None
     shared_images: tuple[str, ...]
+    removed: tuple[str, ...]
     notes: tuple[str, ...]
     skipped: tuple[str, ...]
     run_folder: str

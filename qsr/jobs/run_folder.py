@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "equalization.json"
 
     @property
+    def intensities(self) -> Path:
+        """What was done to the candidates of a network without its clip."""
+        return self.path / "intensities.json"
+
+    @property
     def journal(self) -> Path:
         """Every trial."""
         return self.path / "study.jsonl"

@@ -41,6 +41,7 @@ from qsr.data.pairs import Pair, find_pairs
 from qsr.errors import ImageError, ModelError, UsageError
 from qsr.evaluation import PsnrScore
 from qsr.images import image_size
+from qsr.jobs.clip_free import Augmented, augment, augmentation_notes
 from qsr.jobs.equalization import (
     Equalization,
     equalization_notes,
@@ -58,6 +59,8 @@ from qsr.jobs.screen import screen_for
 from qsr.jobs.workers import checked_workers
 from qsr.metrics import RGB_SHAVE
 from qsr.tflite.files import write_model
+from qsr.tflite.fold import Folded, fold
+from qsr.tflite.fold_unclip import without_output_clip
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import ModelFacts, inspect_model
 
@@ -78,6 +81,8 @@ class _Asked:
     objective: Objective
     exact: bool
     equalized: bool
+    clip_free: bool
+    keep_clip: bool
     workers: int
     dask: str | None
     skip_bad_images: bool
@@ -96,6 +101,8 @@ def search_repdata(
     objective: str = "mean",
     exact: bool = False,
     equalized: bool = True,
+    clip_free: bool = False,
+    keep_clip: bool = False,
     pin_io: bool = True,
     reader: Reader = "exact",
     workers: int | None = None,
@@ -123,6 +130,11 @@ def search_repdata(
         exact: measure every candidate on every image; else those that cannot win are dropped early.
         equalized: rescale the float model's channels first, where that leaves its function alone,
             if its integer model then comes closer to it on the candidates.
+        clip_free: leave out the clip at the network's end, and scale and shift each candidate's
+            intensities so that the output still spans exactly black to white
+            (:mod:`qsr.quantization.clip_free`).
+        keep_clip: write the integer model as the quantizer made it; else the operators of its clip
+            are removed that are proved to copy bytes (:mod:`qsr.tflite.fold`).
         pin_io: give input and output their true grid, whatever the images hold.
         reader: ``exact``, or ``converter`` for the ranges that ``TFLiteConverter`` would record.
         workers: number of processes; as many as there are cores if None.
@@ -156,6 +168,8 @@ def search_repdata(
         objective=objective_named(objective),
         exact=exact,
         equalized=equalized,
+        clip_free=clip_free,
+        keep_clip=keep_clip,
         workers=checked_workers(workers),
         dask=dask,
         skip_bad_images=skip_bad_images,
@@ -178,6 +192,7 @@ class _Search:
     folder: RunFolder
     skipped: list[str] = field(default_factory=list)
     equalization: Equalization | None = None
+    augmented: Augmented | None = None
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> RepdataReport:
@@ -185,6 +200,8 @@ class _Search:
         asked, folder = self.asked, self.folder
         with self._stage("load the model"):
             content = load_float(asked.model)
+            if asked.clip_free:
+                content = without_output_clip(content, source=asked.model)
             facts = inspect_model(content, source=asked.model)
             if asked.equalized:
                 self.equalization = equalized_before(folder, content)
@@ -213,7 +230,7 @@ class _Search:
                         "decode confirmation images",
                     )
             table = self._table(content, candidate_pairs, facts, executor)
-            parts = divide(decoded, confirming, table.image_hashes)
+            parts = divide(decoded, confirming, self._hashes(table))
             check_journal(
                 folder.journal,
                 {
@@ -309,7 +326,8 @@ class _Search:
                 on_progress=asked.on_progress,
             )
         path = folder.integer_model(io)
-        write_model(path, study.model)
+        written = Folded(study.model, ()) if asked.keep_clip else fold(study.model)
+        write_model(path, written.model)
         write_litert_json(
             study.best.proposal.ranges(table).with_known(self._known_ranges(content)),
             folder.chosen_ranges,
@@ -341,7 +359,12 @@ class _Search:
             singles=singles_of(study),
             racing=_racing(race, study, len(full)),
             shared_images=parts.shared,
-            notes=(*_notes(asked, facts, race), *equalization_notes(self.equalization)),
+            removed=written.removed,
+            notes=(
+                *_notes(asked, facts, race),
+                *equalization_notes(self.equalization),
+                *augmentation_notes(self.augmented),
+            ),
             skipped=tuple(self.skipped),
             run_folder=str(folder.path),
             integer_model=str(path),
@@ -362,17 +385,24 @@ class _Search:
         asked = self.asked
         # Images of one size follow each other: TFLite plans its memory anew for each new size.
         by_size = sorted(pairs, key=lambda pair: image_size(pair.lr_path or pair.hr_path))
-        there = ((pair.name, pair.load_lr) for pair in by_size)
-        images: Iterable[tuple[str, ImageSource]] = (
-            there if asked.dask is None else self._loaded_here(by_size)
-        )
+        there = [(pair.name, pair.load_lr) for pair in by_size]
+
+        def images() -> Iterable[tuple[str, ImageSource]]:
+            whole: Iterable[tuple[str, ImageSource]] = (
+                there if asked.dask is None else self._loaded_here(by_size)
+            )
+            return whole if self.augmented is None else self.augmented.sources(whole)
+
+        if asked.clip_free:
+            self.augmented = self._augmented(content, images(), len(pairs), executor)
         with self._stage("measure ranges"):
             table = collect(
                 self.folder.float_model,
-                images,
+                images(),
                 reader=asked.reader,
                 known=self._known_ranges(content),
                 least_side=max(facts.smallest_side, LEAST_LR_TO_SCORE),
+                augmented=asked.clip_free,
                 source=asked.model,
                 executor=executor,
                 store=self.folder.ranges,
@@ -381,6 +411,32 @@ class _Search:
             )
         measured = set(table.images)
         return table.subset(pair.name for pair in pairs if pair.name in measured)
+
+    def _augmented(
+        self,
+        content: bytes,
+        images: Iterable[tuple[str, ImageSource]],
+        count: int,
+        executor: Executor | None,
+    ) -> Augmented:
+        """Find what is done to the candidates, for a network without its clip."""
+        with self._stage("augment candidates"):
+            augmented = augment(
+                content,
+                images,
+                self.folder,
+                source=self.asked.model,
+                executor=executor,
+                on_progress=self.asked.on_progress,
+                total=count,
+            )
+        for name, problem in augmented.problems.items():
+            self._leave_out(name, problem)
+        return augmented
+
+    def _hashes(self, table: RangeTable) -> tuple[str, ...]:
+        """Return the hashes of the candidates' pictures as they are in their files."""
+        return table.image_hashes if self.augmented is None else self.augmented.hashes
 
     def _known_ranges(self, content: bytes) -> dict[str, tuple[float, float]]:
         """Return the ranges that no image is needed for."""
@@ -525,6 +581,8 @@ def _default_out(asked: _Asked) -> Path:
     described.append(asked.reader)
     if not asked.equalized:
         described.append("not equalized")
+    if asked.clip_free:
+        described.append("clip-free")
     paths = (*(asked.images or (None, None)), asked.confirmation)
     described += [str(path.resolve()) if path else "bundled" for path in paths]
     digest = sha256("\n".join(described).encode()).hexdigest()[:8]

@@ -12,6 +12,7 @@ from qsr.calibration.quantize import picture_ranges
 from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.images import downscale_bicubic
 from qsr.jobs.quantize import quantize_model
+from qsr.tflite.fold import fold_copies
 from qsr.tflite.graph import Graph
 
 
@@ -59,7 +60,7 @@ class TestModel:
         out = tmp_path / "integer.tflite"
         chosen = [candidates[name] for name in run.chosen.images]
         report = quantize_model(str(network), chosen, out)
-        assert out.read_bytes() == Path(run.integer_model).read_bytes()
+        assert fold_copies(out.read_bytes()) == Path(run.integer_model).read_bytes()
         assert (report.images, report.integer_bytes) == (run.chosen.images, out.stat().st_size)
         assert report.float_bytes == network.stat().st_size
 

@@ -21,6 +21,8 @@ from qsr.images import crop_to_multiple, downscale_bicubic, read_rgb
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.quantize import quantize_model
 from qsr.jobs.search_repdata import search_repdata
+from qsr.tflite.fold import fold_copies
+from qsr.tflite.graph import Graph
 
 SIDES = {"candidates": "candidates", "validation": "scored", "confirmation": "candidates"}
 """Option to the folder of images that a search is given for it."""
@@ -33,6 +35,11 @@ def files(folder):
         for path in Path(folder).rglob("*")
         if path.is_file()
     }
+
+
+def kinds(model):
+    """Return the kinds of a model's operators."""
+    return [operator.kind for operator in Graph(model).operators]
 
 
 def named(report):
@@ -67,6 +74,21 @@ def with_black(images, black, tmp_path):
     shutil.copytree(images / "candidates", folder)
     Image.fromarray(black).save(folder / "black.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def clip_free(images, network, tmp_path_factory):
+    """A search without the clip, with grids from the augmented images, one at both ends."""
+    return search_repdata(
+        str(network),
+        candidates=images / "candidates",
+        validation=images / "scored",
+        out=tmp_path_factory.mktemp("clip-free"),
+        workers=1,
+        clip_free=True,
+        pin_io=False,
+        exact=True,
+    )
 
 
 class TestReport:
@@ -151,7 +173,7 @@ class TestReport:
         """The ranges that are left behind, pinned ends too, give the chosen model to the byte."""
         again, ranges = tmp_path / "again.tflite", Path(run.run_folder) / "ranges_chosen.json"
         quantize_model(str(network), out=again, ranges=ranges, pin_io=pin_io)
-        assert again.read_bytes() == Path(run.integer_model).read_bytes()
+        assert fold_copies(again.read_bytes()) == Path(run.integer_model).read_bytes()
 
     def test_integer(self, run):
         """The chosen model computes in integers alone; byte b means b/255 at both its ends."""
@@ -167,6 +189,75 @@ class TestReport:
             scale, zero_point = end["quantization"]
             assert (end["dtype"], zero_point) == (np.uint8, 0)
             assert scale == pytest.approx(1 / 255, rel=1e-6)
+
+
+class TestClip:
+    """What becomes of the network's clip."""
+
+    def test_folded(self, run, arguments, images, lr_and_hr, run_bare):
+        """It is removed and named; kept, it is there, and no byte of a picture differs."""
+        shutil.copytree(run.run_folder, arguments["out"])
+        kept = search_repdata(**arguments, keep_clip=True)
+        assert (run.removed, kept.removed) == (("MINIMUM", "RELU"), ())
+        folded, whole = (Path(one.integer_model).read_bytes() for one in (run, kept))
+        left, there = (kinds(model) for model in (folded, whole))
+        assert left == [kind for kind in there if kind not in run.removed]
+        assert len(there) == len(left) + 2
+        assert kept.chosen == run.chosen
+        for path in (images / "scored").iterdir():
+            lr, _ = lr_and_hr(path)
+            for fast in (True, False):
+                np.testing.assert_array_equal(
+                    run_bare(folded, lr[None], fast=fast), run_bare(whole, lr[None], fast=fast)
+                )
+
+    def test_clip_free(self, clip_free, run):
+        """No model has a clip, and the images themselves give the output a black and white grid."""
+        folder = Path(clip_free.run_folder)
+        for model in ("model_fp32.tflite", "model_uint8.tflite"):
+            assert not {"MINIMUM", "RELU"} & set(kinds((folder / model).read_bytes()))
+        (end,) = Interpreter(clip_free.integer_model).get_output_details()
+        scale, zero_point = end["quantization"]
+        assert (scale, zero_point) == (pytest.approx(1 / 255, rel=1e-4), 0)
+        assert any(note.startswith("clip-free: ") for note in clip_free.notes)
+        assert clip_free.fp32_psnr_db == pytest.approx(run.fp32_psnr_db, abs=1e-9)
+        assert clip_free.confirmation_names == run.confirmation_names
+        assert (clip_free.trials, clip_free.removed) == (5, ())
+
+    def test_clip_free_again(self, clip_free, arguments, monkeypatch):
+        """What was done to the candidates is taken from the folder, and nothing is measured."""
+        shutil.copytree(clip_free.run_folder, arguments["out"])
+        monkeypatch.setattr("qsr.jobs.clip_free.full_range_intensity", None)
+        again = search_repdata(**arguments, clip_free=True, pin_io=False, exact=True)
+        assert again.resumed_models == 6
+        assert again.chosen == clip_free.chosen
+
+    def test_clip_free_is_another_study(self, run, arguments):
+        """A folder of a search with the clip is refused to one without, and its models stay."""
+        shutil.copytree(run.run_folder, arguments["out"])
+        before = files(arguments["out"])
+        with pytest.raises(StudyError, match="belongs to another study"):
+            search_repdata(**arguments, clip_free=True)
+        assert files(arguments["out"]) == before
+
+    def test_clip_free_shared(self, arguments, images, tmp_path):
+        """A validation image that is a candidate too is found, augmented as that one is."""
+        folder = Path(shutil.copytree(images / "candidates", tmp_path / "more"))
+        shutil.copy(images / "scored/coffee.png", folder / "renamed.png")
+        change = {"candidates": folder, "strategy": "all", "workers": 2}
+        report = search_repdata(**arguments | change, clip_free=True)
+        assert report.shared_images == ("coffee",)
+
+    def test_one_colour(self, arguments, images, black, tmp_path):
+        """A candidate of one colour is named, and left out if that is asked for."""
+        folder = Path(shutil.copytree(images / "candidates", tmp_path / "with_black"))
+        Image.fromarray(black).save(folder / "black.png")
+        change = {"candidates": folder, "strategy": "all", "clip_free": True}
+        with pytest.raises(ImageError, match=r"black: no scaling.*--skip-bad-images"):
+            search_repdata(**arguments | change)
+        report = search_repdata(**arguments | change, skip_bad_images=True)
+        assert report.candidates == 5
+        assert ["black" in line for line in report.skipped] == [True]
 
 
 class TestAgain:
@@ -516,7 +607,7 @@ class TestStrategies:
         quantize_model(
             arguments["model"], out=again, ranges=arguments["out"] / "ranges_chosen.json"
         )
-        assert again.read_bytes() == Path(report.integer_model).read_bytes()
+        assert fold_copies(again.read_bytes()) == Path(report.integer_model).read_bytes()
 
     @pytest.mark.parametrize("objective", ["worst", "p5"])
     def test_objective(self, *, run, arguments, images, halves, objective):
