@@ -26,3 +26,7 @@ class ModelError(QsrError):
 
 class StudyError(QsrError):
     """A run folder or journal that belongs to other work, or is damaged."""
+
+
+class DeviceError(QsrError):
+    """A phone that cannot be reached, or a program on it that fails."""

@@ -1,6 +1,11 @@
 """Photographs and networks that many tests share; networks are built and converted once."""
 
+import json
+import os
+import sys
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +181,68 @@ def run_bare():
         return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
     return run
+
+
+@pytest.fixture
+def stand_in_phone(tmp_path, monkeypatch):
+    """Put a stand-in for adb on the PATH: ``stand_in_phone(**setup) -> StandIn``.
+
+    One phone, ``A1``, is attached unless ``phones`` names others and their states; ``times_us`` are
+    those of the runs of each model, by round.
+    """
+    folder = tmp_path / "stand-in"
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    for name in ("adb", "benchmark_model"):
+        script = Path(__file__).parent / f"stand_in_phone/{name}.py"
+        path = (programs if name == "adb" else folder) / name
+        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{script}" "$@"\n')
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_IN_PHONE", str(folder))
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+
+    def set_up(**setup):
+        setup = {"phones": {"A1": "device"}, **setup}
+        (folder / "setup.json").write_text(json.dumps(setup))
+        return StandIn(folder)
+
+    return set_up
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """The stand-in for a phone: what it was asked for.
+
+    Attributes:
+        folder: where it keeps everything.
+    """
+
+    folder: Path
+
+    @property
+    def tool(self):
+        """The stand-in for benchmark_model, on this host."""
+        return self.folder / "benchmark_model"
+
+    @property
+    def calls(self):
+        """The command lines of adb so far."""
+        return self._lines("calls.jsonl")
+
+    @property
+    def runs(self):
+        """The options of benchmark_model so far, and the size of the model, in bytes."""
+        return self._lines("runs.jsonl")
+
+    @property
+    def files(self):
+        """The files that lie on the phone."""
+        return sorted(path.name for path in (self.folder / "storage").rglob("*"))
+
+    def _lines(self, name):
+        path = self.folder / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _abpn(size):

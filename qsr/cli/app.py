@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 import qsr
-from qsr.cli import audit, compare, evaluate, models, quantize, search, table, train, upscale
+from qsr.cli import (
+    audit,
+    benchmark,
+    compare,
+    evaluate,
+    models,
+    quantize,
+    search,
+    table,
+    train,
+    upscale,
+)
 
 
 def build_app() -> typer.Typer:
@@ -29,7 +40,18 @@ def build_app() -> typer.Typer:
         Any command takes --debug to show the traceback of an error.
         """
 
-    for module in (search, audit, quantize, evaluate, compare, upscale, train, models, table):
+    for module in (
+        search,
+        audit,
+        quantize,
+        evaluate,
+        benchmark,
+        compare,
+        upscale,
+        train,
+        models,
+        table,
+    ):
         module.register(app)
     return app
 

@@ -110,9 +110,8 @@ class TestSearch:
         assert report["chosen"]["objective_db"] >= report["baseline"]["objective_db"]
         compared = parsed(qsr("compare", "--limit", "30", "--json").out)
         assert compared["float_model"] == str(run / "model_fp32.tflite")
-        (scores,) = parsed(
-            qsr("evaluate", "xcat", report["integer_model"], "bicubic", "--json").out
-        )
+        words = ("evaluate", "xcat", report["integer_model"], "bicubic", "--no-latency", "--json")
+        (scores,) = parsed(qsr(*words).out)["sets"]
         fp32, integer, bicubic = (model["psnr_rgb_db"] for model in scores["evaluations"])
         chosen = report["chosen"]
         means = chosen["objective_db"], chosen["psnr_db"]  # of 8 and 8 images
@@ -168,9 +167,10 @@ class TestOthers:
 
     def test_evaluate(self, qsr, network, searched, photos):
         """The table and the JSON hold the same numbers, drops too."""
-        words = ("evaluate", network, searched / "model_uint8.tflite", "bicubic", "--data")
-        text = qsr(*words, photos / "validation").out
-        (scores,) = parsed(qsr(*words, photos / "validation", "--json").out)
+        models = (network, searched / "model_uint8.tflite", "bicubic")
+        words = ("evaluate", *models, "--no-latency", "--data", photos / "validation")
+        text = qsr(*words).out
+        (scores,) = parsed(qsr(*words, "--json").out)["sets"]
         for evaluation, drop in zip(scores["evaluations"], scores["drops_db"], strict=True):
             row = rf"{evaluation['psnr_rgb_db']:.3f}\s+{evaluation['psnr_y_db']:.3f}\s+"
             row += rf"{evaluation['ssim_y']:.4f}"

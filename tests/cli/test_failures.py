@@ -29,7 +29,7 @@ def failing(monkeypatch):
         def fail(*_, **__):
             raise error
 
-        monkeypatch.setattr("qsr.jobs.evaluate.evaluate_models", fail)
+        monkeypatch.setattr("qsr.jobs.evaluate.evaluate_with_costs", fail)
 
     return make
 

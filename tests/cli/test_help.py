@@ -31,7 +31,16 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 def test_commands():
     """These are the commands."""
     expected = [
-        *("audit-repdata", "compare", "evaluate", "models", "quantize", "search-repdata", "table"),
+        *(
+            "audit-repdata",
+            "benchmark",
+            "compare",
+            "evaluate",
+            "models",
+            "quantize",
+            "search-repdata",
+            "table",
+        ),
         *("train", "upscale"),
     ]
     assert expected == COMMANDS

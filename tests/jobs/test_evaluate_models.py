@@ -1,13 +1,17 @@
 """Scores of several models on several sets, without the command line."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import scipy.stats
 import skimage.metrics
 from PIL import Image
 
 from qsr.data.bundled import write_bundled
 from qsr.errors import ImageError, ModelError, UsageError
 from qsr.images import upscale_bicubic
-from qsr.jobs.evaluate import evaluate_models
+from qsr.jobs.evaluate import evaluate_models, evaluate_with_costs
 
 
 def test_bicubic_by_others(images, lr_and_hr):
@@ -34,6 +38,70 @@ def test_several(network, run, images):
         first = result.evaluations[0].psnr_rgb_db
         assert result.drops_db == tuple(first - other.psnr_rgb_db for other in result.evaluations)
     assert [evaluation.quantized for evaluation in results[0].evaluations] == [False, True, False]
+
+
+def test_drops(network, run, images):
+    """The drop from the first model is of 8-bit pictures, image by image, the largest by name."""
+    (scores,) = evaluate_models([str(network), run.integer_model, "bicubic"], [images / "scored"])
+    first, *others = scores.evaluations
+    none, *drops = scores.drops
+    assert none is None
+    for other, drop in zip(others, drops, strict=True):
+        apart = {
+            one.name: one.psnr_rgb_db - another.psnr_rgb_db
+            for one, another in zip(first.images, other.images, strict=True)
+        }
+        assert drop.worst_db == max(apart.values())
+        assert apart[drop.worst_image] == drop.worst_db
+        assert drop.mean_db.mean == pytest.approx(scores.drop_db(other))
+        assert drop.mean_db.low < drop.mean_db.mean < drop.mean_db.high
+        assert drop.mean_db.items == 5
+        resampled = scipy.stats.bootstrap(
+            (list(apart.values()),), np.mean, method="percentile", rng=0
+        ).confidence_interval
+        assert drop.mean_db.low <= resampled.low  # a plain interval of so few images is too narrow
+        assert drop.mean_db.high >= resampled.high
+
+
+def test_costs(network, run, images, abpn, tmp_path):
+    """Sizes are those of the files; what cannot run on a picture of that size has scores alone."""
+    (tmp_path / "fixed.tflite").write_bytes(abpn)
+    models = [str(network), run.integer_model, "bicubic", str(tmp_path / "fixed.tflite")]
+    report = evaluate_with_costs(models, [images / "validation"], lr_size=(24, 32))
+    assert report.sets == evaluate_models(models, [images / "validation"])
+    assert [cost.model for cost in report.costs] == models
+    sizes = [Path(model).stat().st_size if model != "bicubic" else None for model in models]
+    assert [cost.file_bytes for cost in report.costs] == sizes
+    fp32, integer, bicubic, fixed = report.costs
+    assert fp32.ratio is None
+    assert fp32.latency.rounds == integer.latency.rounds == 10
+    assert 0 < integer.ratio.low <= integer.ratio.median <= integer.ratio.high
+    assert (fp32.untimed, integer.untimed) == ("", "")
+    assert (bicubic.latency, bicubic.untimed) == (None, "no model")
+    assert (fixed.latency, fixed.ratio) == (None, None)
+    assert fixed.untimed == "takes 48x40 pixels alone"
+
+
+def test_untimed_reference(images, abpn, abpn_of_any_size, tmp_path):
+    """Beside a first model without times there are times, but no ratios."""
+    (tmp_path / "fixed.tflite").write_bytes(abpn)
+    (tmp_path / "any.tflite").write_bytes(abpn_of_any_size)
+    models = [str(tmp_path / "fixed.tflite"), str(tmp_path / "any.tflite")]
+    report = evaluate_with_costs(models, [images / "validation"], lr_size=(24, 32))
+    assert report.costs[1].latency is not None
+    assert report.costs[1].ratio is None
+    report = evaluate_with_costs(models, [images / "validation"], lr_size=(40, 48))
+    assert report.costs[1].ratio is not None
+
+
+def test_no_times(network, images):
+    """Without a size no times are taken, and that is the reason that is given."""
+    report = evaluate_with_costs([str(network)], [images / "validation"], lr_size=None)
+    (cost,) = report.costs
+    assert (cost.latency, cost.untimed) == (None, "not asked for")
+    assert cost.file_bytes == network.stat().st_size
+    with pytest.raises(UsageError, match="a picture of 0x8 pixels has no times"):
+        evaluate_with_costs([str(network)], [images / "validation"], lr_size=(8, 0))
 
 
 def test_validation_split(images, tmp_path):

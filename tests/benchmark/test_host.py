@@ -2,8 +2,8 @@
 
 import pytest
 
-import qsr.benchmark
-from qsr.benchmark import host_name, latency
+import qsr.benchmark.host
+from qsr.benchmark.host import host_name, host_times, latency
 from qsr.errors import ModelError, UsageError
 
 SMALL = (24, 32)
@@ -17,7 +17,7 @@ def clock(monkeypatch):
         return now.time
 
     now.time = 0.0
-    monkeypatch.setattr(qsr.benchmark, "perf_counter", now)
+    monkeypatch.setattr(qsr.benchmark.host, "perf_counter", now)
     return now
 
 
@@ -39,7 +39,7 @@ def test_rounds(xcat, espcn, clock, monkeypatch):
         ran.append(runner._source)
         clock.time += {"a": 0.001, "b": 0.010}[runner._source] * len(ran)
 
-    monkeypatch.setattr(qsr.benchmark.Runner, "run", run)
+    monkeypatch.setattr(qsr.benchmark.host.Runner, "run", run)
     told = []
     found = latency(
         {"a": xcat, "b": espcn},
@@ -53,6 +53,26 @@ def test_rounds(xcat, espcn, clock, monkeypatch):
     assert found["b"].median_ms == pytest.approx(70)
     assert found["b"].upper_quartile_ms == pytest.approx(85)  # 60, 70, 100
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_same_model_twice(xcat, clock, monkeypatch):
+    """The same model may take turns with itself, after as many warm-ups as are asked for."""
+    ran = []
+
+    def run(runner, _):
+        ran.append(runner._source)
+        clock.time += 0.001 * len(ran)
+
+    monkeypatch.setattr(qsr.benchmark.host.Runner, "run", run)
+    found = host_times([("a", xcat), ("a", xcat)], lr_size=SMALL, warm_ups=3, rounds=2)
+    assert [pytest.approx(times) for times in found] == [(7, 10), (8, 9)]
+
+
+def test_no_warm_up(xcat):
+    """Without warm-ups there are times as well."""
+    assert len(host_times([("a", xcat)], lr_size=SMALL, warm_ups=0, rounds=1)[0]) == 1
+    with pytest.raises(UsageError, match=r"warm-up runs \(-1\) at least 0"):
+        host_times([("a", xcat)], warm_ups=-1)
 
 
 def test_none():
@@ -79,7 +99,7 @@ def test_host(tmp_path, monkeypatch):
     """The host is called what its processor calls itself; without that it has a name still."""
     facts = tmp_path / "cpuinfo"
     facts.write_text("processor\t: 0\nmodel name\t: Fast One\nmodel name\t: Fast One\n")
-    monkeypatch.setattr(qsr.benchmark, "_CPU_FACTS", facts)
+    monkeypatch.setattr(qsr.benchmark.host, "_CPU_FACTS", facts)
     assert host_name() == "Fast One"
     facts.unlink()
     assert host_name()
