@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +25,7 @@ Image = NDArray[np.uint8]
 
 _INDEX = "index.json"
 _PIXELS = ".u8"
+_KEY_DIGITS = 32
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,11 @@ def decode(
 ) -> DecodedPairs:
     """Decode ``pairs`` into ``folder``, or take what an earlier call left there for the same files.
 
+    That call may have decoded more of them, and in another order.
+
     Args:
         pairs: what to decode, at least one; all of one scale.
-        folder: created if missing; its earlier content is replaced unless it is the same.
+        folder: created if missing; its earlier content is replaced unless it holds all pairs.
         on_bad: told of a pair that cannot be decoded, which is left out; None stops at the first.
         on_progress: called with (done, total) after each pair.
 
@@ -185,43 +188,101 @@ def decode(
     scales = {pair.scale for pair in pairs}
     if len(scales) != 1:
         raise ValueError(f"pairs of one scale are needed, not of {sorted(scales)}")
-    key = _key(pairs)
-    index_path = folder / _INDEX
-    if (found := _read_index(index_path, pairs, key)) is not None:
-        return found
-    path = _pixels_path(folder, key)
-    kept: list[Pair] = []
-    sizes: list[tuple[int, int]] = []
-    offsets: list[int] = []
+    on_bad = on_bad or _refuse
+    index = _read_index(folder)
+    errors = None if index is None else _all_bad(_split(pairs, index)[1])
+    if index is None or errors is None:
+        index = _decode(pairs, folder, on_bad, on_progress)
+    else:
+        for error in errors:
+            on_bad(error)
+    kept, _ = _split(pairs, index)
+    if not kept:
+        raise ImageError(f"none of the {len(pairs)} images can be decoded")
+    places = [index.places[_key(pair)] for pair in kept]
+    return DecodedPairs(
+        folder / index.pixels,
+        names=tuple(pair.name for pair in kept),
+        sizes=tuple((height, width) for _, height, width in places),
+        offsets=tuple(offset for offset, _, _ in places),
+        scale=kept[0].scale,
+    )
+
+
+def decoded_of(pairs: Sequence[Pair], folder: Path) -> tuple[Pair, ...]:
+    """Return those of ``pairs`` that :func:`decode` would find in ``folder``."""
+    index = _read_index(folder)
+    return () if index is None else _split(pairs, index)[0]
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What lies in a folder.
+
+    Attributes:
+        pixels: name of the file of all pixels.
+        size: of that file, in bytes.
+        places: by the key of each pair, where it starts in the file, in bytes, and the height and
+            width of its LR image, in pixels.
+    """
+
+    pixels: str
+    size: int
+    places: dict[str, tuple[int, int, int]]
+
+
+def _decode(
+    pairs: Sequence[Pair],
+    folder: Path,
+    on_bad: Callable[[ImageError], None],
+    on_progress: Callable[[int, int], None] | None,
+) -> _Index:
+    """Decode pairs in place of what lies in a folder."""
+    keys = [_key(pair) for pair in pairs]
+    path = folder / f"{sha256(''.join(keys).encode()).hexdigest()[:16]}{_PIXELS}"
+    places: dict[str, tuple[int, int, int]] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for earlier in (index_path, *folder.glob(f"*{_PIXELS}")):
+        for earlier in (folder / _INDEX, *folder.glob(f"*{_PIXELS}")):
             earlier.unlink(missing_ok=True)  # never overwritten: somebody may have it mapped
         _mapped.cache_clear()
         _check_room(pairs, folder)
         with path.open("wb") as pixels:
-            for done, (pair, loaded) in enumerate(_loaded(pairs), start=1):
+            for done, (key, (_, loaded)) in enumerate(
+                zip(keys, _loaded(pairs), strict=True), start=1
+            ):
                 if isinstance(loaded, ImageError):
-                    (on_bad or _refuse)(loaded)
+                    on_bad(loaded)
                 else:
-                    kept.append(pair)
-                    sizes.append((loaded[0].shape[0], loaded[0].shape[1]))
-                    offsets.append(pixels.tell())
+                    places[key] = pixels.tell(), *loaded[0].shape[:2]
                     pixels.writelines(image.tobytes() for image in loaded)
                 if on_progress is not None:
                     on_progress(done, len(pairs))
-            size = pixels.tell()
+            index = _Index(path.name, pixels.tell(), places)
             pixels.flush()
             os.fsync(pixels.fileno())  # the index vouches for them
-        if len(kept) == len(pairs):  # else they are read again, and the bad ones told again
-            index = {"key": key, "bytes": size, "sizes": sizes, "offsets": offsets}
-            with replacing(index_path) as unfinished:
-                unfinished.write_text(json.dumps(index))
+        with replacing(folder / _INDEX) as unfinished:
+            unfinished.write_text(json.dumps(asdict(index)))
     except OSError as error:
         raise ImageError(f"{folder}: cannot keep the decoded images there: {error}") from error
-    if not kept:
-        raise ImageError(f"none of the {len(pairs)} images can be decoded")
-    return _decoded(path, kept, sizes, offsets)
+    return index
+
+
+def _split(pairs: Sequence[Pair], index: _Index) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Return the pairs that an index has, and the others."""
+    known = tuple(pair for pair in pairs if _key(pair) in index.places)
+    others = tuple(pair for pair in pairs if _key(pair) not in index.places)
+    return known, others
+
+
+def _all_bad(pairs: Sequence[Pair]) -> list[ImageError] | None:
+    """Return why each of the pairs cannot be decoded; None as soon as one can."""
+    errors = []
+    for _, loaded in _loaded(pairs):
+        if not isinstance(loaded, ImageError):
+            return None
+        errors.append(loaded)
+    return errors
 
 
 def _loaded(
@@ -253,7 +314,7 @@ def _load(pair: Pair) -> tuple[Image, Image] | ImageError:
 
 def _refuse(error: ImageError) -> None:
     """Stop at a pair that cannot be decoded."""
-    raise error
+    raise ImageError(f"{error} (--skip-bad-images goes on without such images)") from error
 
 
 def _check_room(pairs: Sequence[Pair], folder: Path) -> None:
@@ -272,29 +333,10 @@ def _check_room(pairs: Sequence[Pair], folder: Path) -> None:
         )
 
 
-def _decoded(
-    path: Path,
-    pairs: Sequence[Pair],
-    sizes: Sequence[tuple[int, int]],
-    offsets: Sequence[int],
-) -> DecodedPairs:
-    return DecodedPairs(
-        path,
-        names=tuple(pair.name for pair in pairs),
-        sizes=tuple((height, width) for height, width in sizes),
-        offsets=tuple(offsets),
-        scale=pairs[0].scale,
-    )
-
-
-def _key(pairs: Sequence[Pair]) -> str:
-    """Identify the pairs by name and scale, and the files behind them by path, size and time."""
-    digest = sha256()
-    for pair in pairs:
-        for path in (pair.hr_path, pair.lr_path):
-            entry = (pair.name, pair.scale, str(path), path and _state(path))
-            digest.update(repr(entry).encode())
-    return digest.hexdigest()
+def _key(pair: Pair) -> str:
+    """Identify what a pair decodes to by scale, and by the files' paths, sizes and times."""
+    files = [(str(path), path and _state(path)) for path in (pair.hr_path, pair.lr_path)]
+    return sha256(repr((pair.scale, files)).encode()).hexdigest()[:_KEY_DIGITS]
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -306,19 +348,17 @@ def _state(path: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _pixels_path(folder: Path, key: str) -> Path:
-    return folder / f"{key[:16]}{_PIXELS}"
-
-
-def _read_index(path: Path, pairs: Sequence[Pair], key: str) -> DecodedPairs | None:
-    """Return what lies in the folder, or None when it is missing, torn or of other files."""
-    pixels = _pixels_path(path.parent, key)
+def _read_index(folder: Path) -> _Index | None:
+    """Return what lies in the folder, or None when it is missing or torn."""
     try:
-        index = json.loads(path.read_text())
-        if index["key"] != key or index["bytes"] != pixels.stat().st_size:
-            return None
-        return _decoded(pixels, pairs, index["sizes"], index["offsets"])
-    except (OSError, ValueError, KeyError, TypeError):
+        index = json.loads((folder / _INDEX).read_text())
+        places = {
+            str(key): (int(offset), int(height), int(width))
+            for key, (offset, height, width) in index["places"].items()
+        }
+        found = _Index(str(index["pixels"]), int(index["size"]), places)
+        return found if (folder / found.pixels).stat().st_size == found.size else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -2,10 +2,12 @@
 
 import gc
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsr.atomic import locked
 from qsr.errors import ModelError, StudyError, UsageError
 from qsr.jobs.images import check_there
 from qsr.jobs.progress import Progress, silent
@@ -17,6 +19,8 @@ from qsr.training.recipe_files import load_recipe
 
 TABLE_RUNS = RUNS / "tables"
 """Where the trainings of the rows lie unless the user says otherwise."""
+
+_LOCK = ".qsr-decoded-lock"  # held while rows are trained on what is decoded beside it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,28 +82,52 @@ def train_rows(
         _check_steps(runs, recipes, training.steps)
     broken: dict[str, str] = {}
     missing = [recipe for recipe in recipes if not trained_model(runs, recipe).exists()]
-    for done, recipe in enumerate(missing):
-        on_progress("train rows", done, len(missing), recipe)
-        stages = load_recipe(recipe, overrides[recipe]).stages
-        try:
-            train_recipe(
-                recipe,
-                training.data,
-                added_data=training.added_data if any(one.added_data for one in stages) else (),
-                validation=training.validation,
-                out=runs / recipe,
-                overrides=overrides[recipe],
-                skip_bad_images=skip_bad_images,
-                on_progress=on_progress,
-                on_steps=_named(on_steps, recipe),
-            )
-        except StudyError as error:
-            raise StudyError(f"{error} (with qsr table: another --runs)") from error
-        except ModelError as error:
-            broken[recipe] = str(error)
-        _let_go(runs / recipe)
-        on_progress("train rows", done + 1, len(missing), recipe)
+    with _decoded_images(runs) if missing else nullcontext() as decoded:
+        for done, recipe in enumerate(missing):
+            on_progress("train rows", done, len(missing), recipe)
+            stages = load_recipe(recipe, overrides[recipe]).stages
+            try:
+                train_recipe(
+                    recipe,
+                    training.data,
+                    added_data=training.added_data if any(one.added_data for one in stages) else (),
+                    validation=training.validation,
+                    out=runs / recipe,
+                    overrides=overrides[recipe],
+                    skip_bad_images=skip_bad_images,
+                    decoded=decoded,
+                    on_progress=on_progress,
+                    on_steps=_named(on_steps, recipe),
+                )
+            except StudyError as error:
+                raise StudyError(f"{error} (with qsr table: another --runs)") from error
+            except ModelError as error:
+                broken[recipe] = str(error)
+            _let_go()
+            on_progress("train rows", done + 1, len(missing), recipe)
     return broken
+
+
+@contextmanager
+def _decoded_images(runs: Path) -> Iterator[Path]:
+    """Hold a folder of decoded images that the rows share; removed when all of them are trained.
+
+    Raises:
+        StudyError: another process trains rows with it, or it cannot be made.
+    """
+    folder = runs / "decoded"
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(folder / _LOCK))
+        except BlockingIOError as error:
+            raise StudyError(
+                f"{runs}: another qsr table trains rows there; wait for it, or give another --runs"
+            ) from error
+        except OSError as error:
+            raise StudyError(f"{folder}: cannot be made: {error.strerror}") from error
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _overrides(recipe: str, training: RowTraining) -> list[str]:
@@ -142,10 +170,9 @@ def _named(
     return lambda state: on_steps(recipe, state)
 
 
-def _let_go(run: Path) -> None:
-    """Free what a training leaves behind: many follow, and each decodes its images anew."""
+def _let_go() -> None:
+    """Free what a training leaves in memory: many follow."""
     import tf_keras
 
-    shutil.rmtree(run / "decoded", ignore_errors=True)
     tf_keras.backend.clear_session()
     gc.collect()

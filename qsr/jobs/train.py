@@ -7,14 +7,14 @@ from tempfile import TemporaryDirectory
 from qsr.data.bundled import write_bundled
 from qsr.data.layouts import Split, has_split
 from qsr.data.pairs import Pair, find_all_pairs
-from qsr.errors import UsageError
+from qsr.errors import ImageError, UsageError
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.run_folder import RUNS
 from qsr.training.recipe import smoke_size
 from qsr.training.recipe_files import load_recipe
 from qsr.training.train import Progress as TrainingProgress
-from qsr.training.train import TrainingResult, check_start, hold_out, train
+from qsr.training.train import TrainingResult, check_start, train
 
 __all__ = ["TrainingProgress", "train_recipe"]
 
@@ -31,6 +31,7 @@ def train_recipe(
     first_stage: int = 1,
     smoke: bool = False,
     skip_bad_images: bool = False,
+    decoded: Path | None = None,
     on_progress: Progress = silent,
     on_steps: Callable[[TrainingProgress], None] | None = None,
 ) -> TrainingResult:
@@ -49,6 +50,8 @@ def train_recipe(
         first_stage: the stage to start with, counted from 1.
         smoke: shorten everything to some seconds, to see that it works.
         skip_bad_images: leave unusable and too small images out instead of stopping.
+        decoded: folder for the decoded images in place of that in ``out``, to share them with the
+            next training.
         on_progress: called while images are checked and decoded.
         on_steps: called every 50 steps.
 
@@ -75,7 +78,6 @@ def train_recipe(
             "or set stages.N.added_data=true"
         )
     check_there([*data, *added_data, *validation])
-    decoded_before = (out / "decoded").exists()  # then headers alone are looked at
     with TemporaryDirectory(prefix="qsr-") as scratch:
         if not data:
             data, validation = ([side] for side in write_bundled(Path(scratch)))
@@ -85,7 +87,7 @@ def train_recipe(
                 find_all_pairs(folders, loaded.model.scale, split),
                 least_lr=least_lr,
                 skip_bad=skip_bad_images,
-                decoded=not decoded_before,
+                decoded=False,
                 stage="check images",
                 on_progress=on_progress,
             )
@@ -97,13 +99,11 @@ def train_recipe(
         training_pairs = checked(data, patch, "train")
         added_pairs = checked(added_data, patch, "train") if added_data else ()
         validation = validation or [folder for folder in data if has_split(folder, "valid")]
-        if validation:
-            validation_pairs = checked(validation, LEAST_LR_TO_SCORE, "valid")
-        else:
-            training_pairs, validation_pairs = hold_out(training_pairs)
+        validation_pairs = checked(validation, LEAST_LR_TO_SCORE, "valid") if validation else ()
         if adding and not added_data:
             note = f"no --added-data: stage {adding[0]} trains on --data alone"
             on_progress("check images", len(training_pairs), len(training_pairs), note)
+        bad: list[ImageError] = []
         return train(
             loaded,
             training_pairs,
@@ -112,6 +112,10 @@ def train_recipe(
             added_pairs=added_pairs,
             weights=weights,
             first_stage=first_stage,
-            on_decode=lambda done, total: on_progress("decode images", done, total),
+            decoded=decoded,
+            on_bad=bad.append if skip_bad_images else None,
+            on_decode=lambda done, total: on_progress(
+                "decode images", done, total, f"{len(bad)} left out" if bad else ""
+            ),
             on_progress=on_steps,
         )

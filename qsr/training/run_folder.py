@@ -1,35 +1,30 @@
 """The folder of a training: what is trained in it, its log, and who works in it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from qsr.atomic import locked, replacing, sweep
-from qsr.data.pairs import Pair, content_hash
+from qsr.data.pairs import content_hash
 from qsr.errors import StudyError
 from qsr.quiet import import_tensorflow
 from qsr.training.recipe import Recipe
 
 _LOCK = ".qsr-train-lock"  # held by the training that works in the folder
+_DESCRIPTION = "recipe.json"
 _MOST_SHOWN = 3
 
 
-def described(
-    recipe: Recipe,
-    first_stage: int,
-    weights: Path | None,
-    **pairs: Sequence[Pair],
-) -> dict[str, Any]:
-    """Say what a training is of, as JSON gives it back.
+def described(recipe: Recipe, first_stage: int, weights: Path | None) -> dict[str, Any]:
+    """Say what a training is of but for its images, as JSON gives it back.
 
     Args:
         recipe: what is trained.
         first_stage: the stage that it starts with, counted from 1.
         weights: the file that it starts from, if any.
-        **pairs: the images, under what they are for.
     """
     description: dict[str, Any] = json.loads(
         json.dumps(
@@ -37,10 +32,6 @@ def described(
                 "recipe": asdict(recipe),
                 "first stage": first_stage,
                 "initial weights": None if weights is None else content_hash(weights),
-                **{
-                    purpose.replace("_", " "): [_content(pair) for pair in images]
-                    for purpose, images in pairs.items()
-                },
             }
         )
     )
@@ -48,13 +39,14 @@ def described(
 
 
 @contextmanager
-def claimed(out: Path, description: dict[str, Any]) -> Iterator[None]:
-    """Hold ``out`` for one training: the one that is described there, or a new one.
+def claimed(out: Path) -> Iterator[None]:
+    """Hold ``out`` for one training.
 
     Raises:
-        StudyError: another training lies or works there, or it cannot be made.
+        StudyError: another training works there, or something else lies there, or it cannot be
+            made.
     """
-    lock, path = out / _LOCK, out / "recipe.json"
+    lock, path = out / _LOCK, out / _DESCRIPTION
     with ExitStack() as held:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -68,8 +60,46 @@ def claimed(out: Path, description: dict[str, Any]) -> Iterator[None]:
         except OSError as error:
             raise StudyError(f"{out}: cannot be made a run folder: {error.strerror}") from error
         sweep(out)
-        _describe(path, description)
         yield
+
+
+def check_description(out: Path, description: dict[str, Any]) -> bool:
+    """Whether an earlier run wrote down in ``out`` what is trained there.
+
+    Args:
+        out: the run folder.
+        description: of what is to be trained; parts that it lacks are not compared.
+
+    Raises:
+        StudyError: it is another training, or cannot be read.
+    """
+    path = out / _DESCRIPTION
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: not readable: {error}") from error
+    if not isinstance(found, dict):
+        raise StudyError(f"{path}: no description of a training; give another --out")
+    for part, wanted in description.items():
+        if found.get(part) != wanted:
+            raise StudyError(
+                f"{out}: holds a training with another {_difference(part, found, wanted)}; "
+                "give another --out"
+            )
+    return True
+
+
+def keep_description(out: Path, description: dict[str, Any]) -> None:
+    """Write down what is trained, for the runs that go on with it.
+
+    Raises:
+        StudyError: it cannot be written.
+    """
+    path = out / _DESCRIPTION
+    with written(f"{path}:"), replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(description, indent=2))
 
 
 @contextmanager
@@ -85,26 +115,6 @@ def written(what: str) -> Iterator[None]:
             f"{what} cannot be written ({' '.join(str(reason).split())}); make room and run the "
             "same command again"
         ) from error
-
-
-def _describe(path: Path, description: dict[str, Any]) -> None:
-    """Write down what is trained, or check that it is what an earlier run wrote down."""
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
-        with written(f"{path}:"), replacing(path) as unfinished:
-            unfinished.write_text(json.dumps(description, indent=2))
-        return
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: not readable: {error}") from error
-    if not isinstance(found, dict):
-        raise StudyError(f"{path}: no description of a training; give another --out")
-    for part, wanted in description.items():
-        if found.get(part) != wanted:
-            raise StudyError(
-                f"{path.parent}: holds a training with another {_difference(part, found, wanted)}; "
-                "give another --out"
-            )
 
 
 def _difference(part: str, found: dict[str, Any], wanted: Any) -> str:
@@ -134,12 +144,3 @@ def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, below in items:
         yield from _flat(below, f"{place}.{key}" if place else key)
-
-
-def _content(pair: Pair) -> dict[str, Any]:
-    """Name a pair and what its files hold, so that only the same images are gone on with."""
-    return {
-        "name": pair.name,
-        "hr_sha256": content_hash(pair.hr_path),
-        "lr_sha256": None if pair.lr_path is None else content_hash(pair.lr_path),
-    }

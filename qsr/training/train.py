@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qsr.data.decoded import DecodedPairs, decode
+from qsr.data.decoded import DecodedPairs
 from qsr.data.pairs import Pair
 from qsr.data.pipeline import Batches, batches_of_steps, chunks
 from qsr.errors import ImageError, ModelError, StudyError, UsageError
@@ -16,9 +16,16 @@ from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
 from qsr.models.weights import load_weights_into
 from qsr.models.zoo import build, save
 from qsr.quiet import import_tensorflow
+from qsr.training.images import ListedImages, TrainingImages, decoded_images, without_bad
 from qsr.training.log import TrainingLog
 from qsr.training.recipe import Recipe
-from qsr.training.run_folder import claimed, described, written
+from qsr.training.run_folder import (
+    check_description,
+    claimed,
+    described,
+    keep_description,
+    written,
+)
 from qsr.training.steps import (
     compiled_steps,
     distribution,
@@ -33,11 +40,10 @@ if TYPE_CHECKING:
     import tf_keras
     from numpy.typing import NDArray
 
-BEST = "best.keras"
+_BEST = "best"
+_SUFFIX = ".keras"
 STEPS_PER_CALL = 50
 _CHECKPOINT_STEPS = 2000
-
-_LEAST_TO_VALIDATE = 3  # LR pixels along a side, as `qsr evaluate` asks for PSNR
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,23 @@ class TrainingResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Trainee:
+    """What is trained in place of the recipe's own network.
+
+    Attributes:
+        build: makes it, with the weights to start from.
+        save: writes its weights to a file.
+        suffix: of the names of such files.
+        identity: what it was made of, as plain data; a run folder belongs to that alone.
+    """
+
+    build: "Callable[[], tf_keras.Model]"
+    save: "Callable[[tf_keras.Model, Path], None]"
+    suffix: str
+    identity: Mapping[str, Any]
+
+
 def train(
     recipe: Recipe,
     training_pairs: Sequence[Pair],
@@ -101,8 +124,11 @@ def train(
     added_pairs: Sequence[Pair] = (),
     weights: Path | None = None,
     first_stage: int = 1,
+    trainee: Trainee | None = None,
     devices: Sequence[str] | None = None,
     checkpoint_steps: int | None = None,
+    decoded: Path | None = None,
+    on_bad: Callable[[ImageError], None] | None = None,
     on_decode: Callable[[int, int], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
@@ -122,15 +148,20 @@ def train(
     Args:
         recipe: what to train.
         training_pairs: images to cut patches from.
-        validation_pairs: images that PSNR is measured on, whole, at each checkpoint.
+        validation_pairs: images that PSNR is measured on, whole, at each checkpoint; if empty, some
+            of ``training_pairs`` are held out (:func:`qsr.training.images.hold_out`).
         out: run folder; created if missing.
         added_pairs: images that stages with ``added_data`` cut patches from as well.
         weights: ``.keras`` file of the same network to start from; fresh weights if None.
         first_stage: the stage to start with, counted from 1.
+        trainee: what to train in place of the recipe's network, from weights of its own.
         devices: names of the devices that share each batch, such as ``GPU:0``; if None, all GPUs,
             or what TensorFlow picks if there is at most one.
         checkpoint_steps: steps between checkpoints, rounded up to a multiple of 50; if None, 2000
             or an epoch, whichever is less.
+        decoded: folder for the decoded images in place of that in ``out``. Trainings one after the
+            other may share it: images that one decoded are not decoded again for the next.
+        on_bad: told of an image that cannot be decoded, which is left out; None stops at the first.
         on_decode: called with (done, total) while images are decoded.
         on_progress: called every 50 steps.
 
@@ -149,34 +180,35 @@ def train(
     """
     check_start(recipe, weights, first_stage)
     import_tensorflow()
-    initial = None if weights is None else _new_network(recipe, weights).get_weights()
-    description = described(
-        recipe,
-        first_stage,
-        weights,
-        training_images=training_pairs,
-        added_images=added_pairs,
-        validation_images=validation_pairs,
-    )
-    _check_apart(description)
-    with claimed(out, description):
-        pairs = [*training_pairs, *added_pairs]
-        images = decode(pairs, out / "decoded/training", on_progress=on_decode)
-        validation_images = decode(validation_pairs, out / "decoded/validation")
-        patch = recipe.training.lr_patch_px
-        _check_images(images, recipe, patch, "a training patch (training.lr_patch_px)")
-        _check_images(validation_images, recipe, _LEAST_TO_VALIDATE, "validation")
+    strategy = distribution(devices, recipe.training.batch_size)
+    with strategy.scope():
+        model = trainee.build() if trainee else _new_network(recipe, weights)
+    description = described(recipe, first_stage, weights)
+    if trainee:
+        description |= {"trainee": dict(trainee.identity)}
+    listed = ListedImages(training_pairs, added_pairs, validation_pairs)
+    folder = decoded or out / "decoded"
+    with claimed(out):
+        check_description(out, description)
+        if on_bad is not None:
+            listed = without_bad(listed, folder, on_bad=on_bad, on_decode=on_decode)
+        listed = listed.with_validation()
+        description |= listed.described()
+        there = check_description(out, description)
+        images = decoded_images(listed, recipe, folder, on_decode)
+        if not there:
+            keep_description(out, description)
         run = _Run(
             recipe,
             images,
-            images[: len(training_pairs)],
-            validation_images,
             out,
-            distribution(devices, recipe.training.batch_size),
+            strategy,
             checkpoint_steps or min(_CHECKPOINT_STEPS, recipe.training.steps_per_epoch),
             on_progress or (lambda _: None),
+            trainee.save if trainee else save,
+            trainee.suffix if trainee else _SUFFIX,
         )
-        return _run(run, first_stage, initial)
+        return _run(run, model, first_stage)
 
 
 def check_start(recipe: Recipe, weights: Path | None, first_stage: int) -> None:
@@ -201,40 +233,25 @@ def check_start(recipe: Recipe, weights: Path | None, first_stage: int) -> None:
         raise ModelError(f"{weights}: no such file")
 
 
-def hold_out(pairs: Sequence[Pair], *, most: int = 10) -> tuple[list[Pair], list[Pair]]:
-    """Take every so many-th pair out for validation: one in ten, at most ``most``.
-
-    Returns:
-        The pairs to train on and the pairs to validate on; no pair is in both.
-
-    Raises:
-        ImageError: fewer than two pairs.
-    """
-    if len(pairs) < 2:  # noqa: PLR2004
-        raise ImageError(
-            f"training needs at least two images, one of them to validate on; there is {len(pairs)}"
-        )
-    count = max(1, min(most, len(pairs) // 10))
-    held = {round((index + 0.5) * len(pairs) / count - 0.5) for index in range(count)}
-    kept = [pair for index, pair in enumerate(pairs) if index not in held]
-    return kept, [pairs[index] for index in sorted(held)]
-
-
 @dataclass(frozen=True)
 class _Run:
     """What the stages of a training share."""
 
     recipe: Recipe
-    all_images: DecodedPairs
-    training_images: DecodedPairs
-    validation_images: DecodedPairs
+    images: TrainingImages
     out: Path
     strategy: "tf.distribute.Strategy"
     checkpoint_steps: int
     on_progress: Callable[[Progress], None]
+    save: "Callable[[tf_keras.Model, Path], None]"
+    suffix: str
+
+    def path(self, name: str) -> Path:
+        """Return where weights of that name are kept."""
+        return self.out / f"{name}{self.suffix}"
 
 
-def _new_network(recipe: Recipe, weights: Path | None = None) -> "tf_keras.Model":
+def _new_network(recipe: Recipe, weights: Path | None) -> "tf_keras.Model":
     """Build the network of a recipe, with fresh weights or those of a file."""
     import tf_keras
 
@@ -245,22 +262,16 @@ def _new_network(recipe: Recipe, weights: Path | None = None) -> "tf_keras.Model
     return model
 
 
-def _run(
-    run: _Run, first_stage: int, initial: "list[NDArray[np.float32]] | None"
-) -> TrainingResult:
-    """Train what is left of all stages, from initial or fresh weights."""
+def _run(run: _Run, model: "tf_keras.Model", first_stage: int) -> TrainingResult:
+    """Train what is left of all stages, from the weights of ``model`` or of a checkpoint."""
     recipe = run.recipe
-    with run.strategy.scope():
-        model = _new_network(recipe)
-    if initial is not None:
-        model.set_weights(initial)
     ends = recipe.stage_ends
     resumed_from = max(_restored_step(run, model), ends[first_stage - 1] - recipe.training.steps)
     log = TrainingLog(run.out, resumed_from)
     if resumed_from == recipe.steps and not log.lines:
         raise StudyError(f"{run.out}: its log.jsonl is gone; give another --out")
     if log.lines and log.best is log.last:  # killed before it was saved
-        save(model, run.out / BEST)
+        run.save(model, run.path(_BEST))
     done = resumed_from
     for number in range(first_stage, len(recipe.stages) + 1):
         end = ends[number - 1]
@@ -268,19 +279,19 @@ def _run(
             _train_stage(run, model, log, number, range(done, end))
             done = end
         if done == end and number < len(recipe.stages):
-            save(model, run.out / f"stage{number}.keras")
-    path = run.out / "model.keras"
-    save(model, path)
+            run.save(model, run.path(f"stage{number}"))
+    path = run.path("model")
+    run.save(model, path)
     return TrainingResult(
         model=path,
-        best_model=run.out / BEST,
+        best_model=run.path(_BEST),
         steps=recipe.steps,
         resumed_from=resumed_from,
         validation_psnr_db=log.last["validation_psnr_db"],
         best_validation_psnr_db=log.best["validation_psnr_db"],
         best_step=log.best["step"],
-        training_images=len(run.all_images),
-        validation_images=len(run.validation_images),
+        training_images=len(run.images.all),
+        validation_images=len(run.images.validation),
         seconds=log.seconds,
     )
 
@@ -320,7 +331,7 @@ def _train_stage(
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
     run_steps = compiled_steps(network, optimizer, loss_of(stage), run.strategy)
     rates = learning_rates(recipe.training, stage)
-    images = run.all_images if stage.added_data else run.training_images
+    images = run.images.all if stage.added_data else run.images.training
     started, saved_step = perf_counter(), steps.start
     losses: list[float] = []
     for drawn, batches in _batches(images, recipe, steps):
@@ -331,7 +342,7 @@ def _train_stage(
         _check_finite(number, drawn, new_losses, network if due else None, manager)
         if due:
             model.set_weights(network.get_weights())
-            psnr = _validate(model, run.validation_images)
+            psnr = _validate(model, run.images.validation)
             if not np.isfinite(psnr):
                 raise _broken_down(number, done, "the network's output is not finite", manager)
             log.add(
@@ -347,7 +358,7 @@ def _train_stage(
             with written(f"{run.out / 'checkpoints'}: checkpoint"):
                 manager.save(done)
             if log.best is log.last:
-                save(model, run.out / BEST)
+                run.save(model, run.path(_BEST))
             saved_step = done
             losses.clear()
         run.on_progress(
@@ -433,31 +444,3 @@ def _validate(model: "tf_keras.Model", images: DecodedPairs) -> float:
         rounded = np.rint(np.clip(sr, 0.0, 1.0) * 255.0).astype(np.uint8)
         scores.append(counted_db(psnr_db(rounded, hr, shave=RGB_SHAVE)))
     return float(np.mean(scores))
-
-
-def _check_apart(description: Mapping[str, Any]) -> None:
-    """Raise ImageError for an image that is validated on and trained on, too."""
-    validated = {image["hr_sha256"]: image["name"] for image in description["validation images"]}
-    for purpose in ("training images", "added images"):
-        for image in description[purpose]:
-            name = validated.get(image["hr_sha256"])
-            if name is not None:
-                raise ImageError(
-                    f"{image['name']}: one of the {purpose}, and validated on as {name}; take it "
-                    "out of one, or give other images with --validation"
-                )
-
-
-def _check_images(images: DecodedPairs, recipe: Recipe, least: int, purpose: str) -> None:
-    """Raise ImageError for images of another scale than the network, or one that is too small."""
-    if images.scale != recipe.model.scale:
-        raise ImageError(
-            f"the images are for x{images.scale} and the network is for x{recipe.model.scale}; "
-            "set model.scale, or give other images"
-        )
-    for name, (height, width) in zip(images.names, images.sizes, strict=True):
-        if min(height, width) < least:
-            raise ImageError(
-                f"{name}: its LR image is {width}x{height} pixels, and {purpose} needs {least} "
-                "along each side; remove it"
-            )

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from qsr.data.decoded import decode, held
+from qsr.data.decoded import decode, decoded_of, held
 from qsr.data.pairs import Pair, find_pairs
 from qsr.errors import ImageError
 
@@ -188,13 +189,29 @@ class TestAgain:
         assert decoded == 1
         assert np.array_equal(changed[1], 255 - CROPS["chelsea"])
 
-    @pytest.mark.parametrize("change", [lambda pairs: pairs[:2], lambda pairs: pairs[::-1]])
-    def test_other_list(self, pairs, count, change):
-        """Fewer pairs, or another order, are decoded again."""
+    @pytest.mark.parametrize("some", [[0, 1], [2, 1, 0], [1], [2, 2]])
+    def test_some_of_them(self, pairs, count, some):
+        """Some of the pairs, in any order, are taken from what was decoded, under their names."""
         count(pairs)
-        again, decoded = count(change(pairs))
-        assert decoded == len(change(pairs))
-        assert_same(again, change(pairs))
+        chosen = [replace(pairs[index], name=f"number {index}") for index in some]
+        found, decoded = count(chosen)
+        assert decoded == 0
+        assert_same(found, chosen)
+        assert found.names == tuple(pair.name for pair in chosen)
+        assert count(pairs)[1] == 0
+
+    def test_one_more(self, pairs, count):
+        """With a pair that was not decoded before, all are decoded again."""
+        count(pairs[:2])
+        found, decoded = count(pairs)
+        assert decoded == 3
+        assert_same(found, pairs)
+
+    def test_which(self, pairs, count, tmp_path):
+        """It is told which pairs lie there, and that none does in a folder of anything else."""
+        count(pairs[:2])
+        assert decoded_of(pairs[::-1], tmp_path / "decoded") == (pairs[1], pairs[0])
+        assert decoded_of(pairs, tmp_path) == ()
 
     def test_other_scale(self, pairs, count):
         """The same photographs at another scale are decoded again."""
@@ -295,7 +312,9 @@ class TestRefused:
         """A damaged photograph is an error that names it, and is found again the next time."""
         pairs[1].hr_path.write_bytes(b"no photograph")
         for _ in range(2):
-            with pytest.raises(ImageError, match=r"chelsea\.png: not an image"):
+            with pytest.raises(
+                ImageError, match=r"chelsea\.png: not an image.*skip-bad-images goes"
+            ):
                 decode(pairs, tmp_path / "decoded")
 
     def test_missing_file(self, pairs, tmp_path):
@@ -306,12 +325,15 @@ class TestRefused:
 
     @pytest.mark.parametrize("bad", [0, 1, 2])
     def test_left_out(self, pairs, count, tmp_path, bad):
-        """On request a damaged photograph is told of and left out, every time it is still there."""
+        """On request a damaged photograph is told of and left out; the next time it alone is tried.
+
+        Once it is whole, all are decoded again.
+        """
         path = pairs[bad].hr_path
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
         others = [pair for pair in pairs if pair is not pairs[bad]]
-        for _ in range(2):
+        for again in (False, True):
             told, steps = [], []
             decoded = decode(
                 pairs,
@@ -322,7 +344,7 @@ class TestRefused:
             assert_same(decoded, others)
             assert decoded.names == tuple(pair.name for pair in others)
             assert [str(path) in str(error) for error in told] == [True]
-            assert steps == [(1, 3), (2, 3), (3, 3)]
+            assert steps == ([] if again else [(1, 3), (2, 3), (3, 3)])
         path.write_bytes(whole)
         again, read = count(pairs)
         assert read == 3

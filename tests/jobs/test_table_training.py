@@ -1,12 +1,16 @@
 """Training the rows of a table, one after the other."""
 
 import json
-from dataclasses import asdict
+import os
+from dataclasses import asdict, replace
 
 import pytest
 
+import qsr.data.pairs
 import qsr.jobs.table_training
+from qsr.atomic import locked
 from qsr.errors import ModelError, StudyError, UsageError
+from qsr.images import read_rgb
 from qsr.jobs.table_runs import description, read_run, trained_model
 from qsr.jobs.table_training import RowTraining, train_rows
 from qsr.jobs.train import train_recipe
@@ -42,7 +46,7 @@ def calls(monkeypatch):
 
 
 def test_trained(images, training, tmp_path, progress):
-    """Each row is trained for the same number of steps in all, and its decoded images are gone."""
+    """Each row is trained for the same number of steps in all, and decoded images are gone."""
     told = []
     broken = train_rows(
         [*ROWS, *ROWS],
@@ -56,7 +60,7 @@ def test_trained(images, training, tmp_path, progress):
     assert ("train rows", 2, 2, "xcat_a_x3") in progress.stages
     for row in ROWS:
         assert trained_model(tmp_path, row.recipe).is_file()
-        assert not (tmp_path / row.recipe / "decoded").exists()
+    assert not list(tmp_path.rglob("decoded"))
     steps = {
         row.recipe: json.loads((tmp_path / row.recipe / "recipe.json").read_text())["recipe"][
             "training"
@@ -67,6 +71,37 @@ def test_trained(images, training, tmp_path, progress):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     train_rows(ROWS, RowTraining(data=[images / "validation"]), runs=tmp_path)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_decoded_once(images, training, tmp_path, monkeypatch):
+    """Images are decoded for the first row alone, those too that not every row is trained on."""
+    read = []
+    monkeypatch.setattr(
+        qsr.data.pairs, "read_rgb", lambda path: read.append(path) or read_rgb(path)
+    )
+    train_rows(ROWS, replace(training, added_data=[images / "validation"]), runs=tmp_path)
+    folders = [images / "candidates", images / "validation"]
+    assert sorted(read) == sorted(path for folder in folders for path in folder.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs fcntl")
+def test_two_at_once(training, tmp_path, calls):
+    """While rows are trained in a folder, another call is refused there."""
+    (tmp_path / "decoded").mkdir()
+    refused = pytest.raises(StudyError, match="another qsr table trains rows there")
+    with locked(tmp_path / "decoded/.qsr-decoded-lock"), refused:
+        train_rows(ROWS, training, runs=tmp_path)
+    assert calls == []
+    train_rows(ROWS, training, runs=tmp_path)
+    assert [others["decoded"] for _, others in calls] == [tmp_path / "decoded"] * 2
+
+
+def test_no_folder(training, tmp_path, calls):
+    """A folder that cannot be made is an error that names it."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="file/decoded: cannot be made"):
+        train_rows(ROWS, training, runs=tmp_path / "file")
+    assert calls == []
 
 
 def test_stopped(training, tmp_path):

@@ -65,7 +65,42 @@ def test_left_out(images, tmp_path, progress, monkeypatch):
     )
     assert ("check images", 5, 5, "1 left out") in progress.stages
     note = "no --added-data: stage 2 trains on --data alone"
-    assert progress.stages[-1] == ("check images", 4, 4, note)
+    assert progress.stages[-1] == ("check images", 5, 5, note)
+
+
+def test_torn(images, tmp_path, progress):
+    """An image that turns out to be torn is left out on request, and counted."""
+    shutil.copytree(images / "candidates", tmp_path / "images")
+    content = (tmp_path / "images/coffee.png").read_bytes()
+    (tmp_path / "images/coffee.png").write_bytes(content[: len(content) // 2])
+    options = {"out": tmp_path / "run", "overrides": TINY}
+    with pytest.raises(ImageError, match=r"coffee\.png.*--skip-bad-images goes on"):
+        train_recipe("xcat_x3", [tmp_path / "images"], **options)
+    result = train_recipe(
+        "xcat_x3", [tmp_path / "images"], skip_bad_images=True, on_progress=progress, **options
+    )
+    assert (result.training_images, result.validation_images) == (3, 1)
+    assert ("decode images", 5, 5, "1 left out") in progress.stages
+
+
+def test_read_once(images, tmp_path, monkeypatch):
+    """Every image is decoded once, whatever it is for."""
+    read = []
+
+    def noted(path):
+        read.append(path)
+        return read_rgb(path)
+
+    monkeypatch.setattr("qsr.data.pairs.read_rgb", noted)
+    folders = [images / name for name in ("candidates", "validation")]
+    train_recipe(
+        "xcat_a_x3",
+        folders[:1],
+        validation=folders[1:],
+        out=tmp_path / "run",
+        overrides=[*TINY, "training.steps_per_epoch=1"],
+    )
+    assert sorted(read) == sorted(path for folder in folders for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("which", ["data", "validation"])

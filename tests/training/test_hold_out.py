@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qsr.data.pairs import Pair
 from qsr.errors import ImageError
-from qsr.training.train import hold_out
+from qsr.training.images import hold_out
 
 
 def pairs(count):

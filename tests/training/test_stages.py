@@ -189,6 +189,19 @@ def test_weights_of_another(two_stages, images, tmp_path):
     assert not (tmp_path / "run").exists()  # so that the right weights can be given next
 
 
+def test_built_once(both, two_stages, images, tmp_path, monkeypatch):
+    """The network of a training that starts from weights is built once."""
+    built = []
+    monkeypatch.setattr(
+        qsr.training.train, "build", lambda *asked: built.append(asked) or build(*asked)
+    )
+    training = replace(two_stages.training, epochs=1, warmup_epochs=0, steps_per_epoch=1)
+    recipe = replace(two_stages, training=training)
+    options = {"weights": both[0] / "stage1.keras", "first_stage": 2}
+    train(recipe, *images, tmp_path / "run", **options)
+    assert built == [(recipe.network, recipe.model)]
+
+
 def test_other_weights(both, two_stages, images):
     """A run folder is not gone on with from other initial weights."""
     pairs, validation = images

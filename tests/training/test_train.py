@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from qsr.data.pipeline import Augmentation, batches_of_steps
 from qsr.errors import ImageError, ModelError, QsrError, StudyError
 from qsr.models.xcat import XcatConfig
 from qsr.models.zoo import build, load
+from qsr.training.images import hold_out
 from qsr.training.recipe import Stage, Training
 from qsr.training.steps import new_optimizer
 from qsr.training.train import train
@@ -324,6 +326,29 @@ class TestFolder:
             with pytest.raises(StudyError, match=rf"recipe\.json: {problem}"):
                 train(tiny, *images, tmp_path)
 
+    def test_description(self, whole, tiny, images):
+        """The folder says what is trained: the recipe, and the images by what their files hold."""
+
+        def described(pairs):
+            return [
+                {
+                    "name": pair.name,
+                    "hr_sha256": sha256(pair.hr_path.read_bytes()).hexdigest(),
+                    "lr_sha256": None,
+                }
+                for pair in pairs
+            ]
+
+        found = json.loads((whole.out / "recipe.json").read_text())
+        assert found == {
+            "recipe": json.loads(json.dumps(asdict(tiny))),
+            "first stage": 1,
+            "initial weights": None,
+            "training images": described(images[0]),
+            "added images": [],
+            "validation images": described(images[1]),
+        }
+
 
 class TestNoRoom:
     """A disk that is full."""
@@ -387,7 +412,9 @@ class TestNoRoom:
         if step:
             with pytest.raises(KeyboardInterrupt):
                 train(tiny, *images, out, checkpoint_steps=step, on_progress=stop_at(step))
-        before = {path.name for path in out.iterdir()} if step else {".qsr-train-lock"}
+        before = {".qsr-train-lock", "decoded"}
+        if step:
+            before = {path.name for path in out.iterdir()}
 
         write_text = Path.write_text
 
@@ -418,7 +445,74 @@ def stop_at(step):
 
 
 class TestImages:
-    """Images that cannot be trained with."""
+    """Which images are trained on, and those that cannot be."""
+
+    @pytest.fixture
+    def short(self, tiny):
+        """Describe a training of a single step."""
+        return with_training(tiny, epochs=1, warmup_epochs=0, steps_per_epoch=1)
+
+    @pytest.fixture
+    def torn(self, images, tmp_path):
+        """Copy all images, the second of them without its end."""
+        crops = {pair.name: pair.load()[1] for pair in (*images[0], *images[1])}
+        pairs = save_photographs(tmp_path / "torn", **crops)
+        content = pairs[1].hr_path.read_bytes()
+        pairs[1].hr_path.write_bytes(content[: len(content) // 2])
+        return pairs
+
+    def test_held_out(self, short, images, tmp_path):
+        """Without validation images, those that hold_out takes are validated on alone."""
+        pairs = [*images[0], *images[1]]
+        train(short, pairs, [], tmp_path / "run")
+        found = json.loads((tmp_path / "run/recipe.json").read_text())
+        for purpose, wanted in zip(("training", "validation"), hold_out(pairs), strict=True):
+            names = [image["name"] for image in found[f"{purpose} images"]]
+            assert names == [pair.name for pair in wanted]
+
+    def test_torn(self, short, torn, tmp_path):
+        """A torn image is an error; the training starts in the same folder once it is removed."""
+        with pytest.raises(ImageError, match=rf"{torn[1].hr_path.name}: .*skip-bad-images"):
+            train(short, torn[:3], torn[3:], tmp_path / "run")
+        result = train(short, [torn[0], torn[2]], torn[3:], tmp_path / "run")
+        assert result.training_images == 2
+
+    def test_left_out(self, short, torn, tmp_path):
+        """On request it is left out, whatever it is for; the run is gone on with, and not decoded.
+
+        Images are held out of those that are left.
+        """
+        for training, validation, counts in (
+            ([torn[0], torn[2]], torn[1:2] + torn[3:], (2, 1)),
+            (torn, [], (2, 1)),
+            (torn[:3], torn[3:], (2, 1)),
+        ):
+            out = tmp_path / f"run of {len(training)}"
+            for again in (False, True):
+                told, decoded = [], []
+                result = train(
+                    short,
+                    training,
+                    validation,
+                    out,
+                    on_bad=told.append,
+                    on_decode=lambda *now, decoded=decoded: decoded.append(now),
+                )
+                assert [torn[1].hr_path.name in str(error) for error in told] == [True]
+                assert (result.training_images, result.validation_images) == counts
+                assert len(decoded) == (0 if again else len(training) + len(validation))
+                assert result.resumed_from == again
+
+    def test_shared(self, short, images, tmp_path):
+        """A second training on some of the images takes what the first one decoded."""
+        calls = []
+        options = {"decoded": tmp_path / "decoded", "on_decode": lambda *now: calls.append(now)}
+        train(short, images[0][:2], images[1], tmp_path / "a", added_pairs=images[0][2:], **options)
+        assert len(calls) == 4
+        result = train(short, images[0][:2], images[1], tmp_path / "b", **options)
+        assert len(calls) == 4
+        assert result.training_images == 2
+        assert not (tmp_path / "b/decoded").exists()
 
     def test_smaller_than_patch(self, tiny, images, tmp_path):
         """An image smaller than a patch is named, with its size and the patch's."""
