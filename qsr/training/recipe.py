@@ -102,10 +102,14 @@ class Stage:
     added_data: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
 
-    def __post_init__(self) -> None:
-        """Reject values that cannot be trained with."""
+    def check(self, place: str) -> None:
+        """Raise UsageError for values that cannot be trained with.
+
+        Args:
+            place: of the stage in its recipe, for the error.
+        """
         for name in ("initial_rate", "peak_rate", "charbonnier_epsilon"):
-            _check_positive(f"stages.{name}", getattr(self, name))
+            _check_positive(f"{place}.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +133,15 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        """Reject a training of nothing, and a name that is no file name."""
+        """Reject a training of nothing, a name that is no file name, and impossible stages."""
         if not re.fullmatch(r"[\w][\w.-]*", self.name):
             raise UsageError(
                 f"name must be a file name of letters, digits, '_', '-' and '.', not {self.name!r}"
             )
         if not self.stages:
             raise UsageError("stages must be one or more")
+        for number, stage in enumerate(self.stages, start=1):
+            stage.check(f"stages.{number}")
 
     @property
     def steps(self) -> int:

@@ -264,14 +264,10 @@ class TestFields:
             ("training", "steps_per_epoch", 0, "at least 1, not 0"),
             ("training", "warmup_epochs", 50, r"less than training.epochs \(50\)"),
             ("training", "warmup_epochs", -1, "at least 0"),
-            ("stages", "initial_rate", 0.0, "above 0 and finite, not 0.0"),
-            ("stages", "peak_rate", -1.0, "above 0 and finite, not -1.0"),
             ("training", "final_rate", float("nan"), "above 0 and finite, not nan"),
             ("training", "adam_epsilon", 0.0, "above 0 and finite, not 0.0"),
             ("training", "adam_beta_1", 1.0, "at least 0 and less than 1, not 1.0"),
             ("training", "adam_beta_2", -0.1, "at least 0 and less than 1, not -0.1"),
-            ("stages", "peak_rate", float("inf"), "above 0 and finite, not inf"),
-            ("stages", "charbonnier_epsilon", 0.0, "above 0 and finite, not 0.0"),
             ("training", "seed", -1, "0 to 4294967295, not -1"),
             ("training", "seed", 2**32, "0 to 4294967295, not 4294967296"),
             ("model", "scale", 1, "at least 2, not 1"),
@@ -283,7 +279,23 @@ class TestFields:
     def test_impossible(self, section, field, value, limit):
         """A value that cannot be trained with is an error that names field, limit and value."""
         with pytest.raises(UsageError, match=rf"^a\.toml: {section}\.{field}.*{limit}"):
-            parse(**{section: [{field: value}] if section == "stages" else {field: value}})
+            parse(**{section: {field: value}})
+
+    @pytest.mark.parametrize("number", [1, 2])
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            *(("initial_rate", 0.0), ("peak_rate", -1.0), ("peak_rate", float("inf"))),
+            ("charbonnier_epsilon", 0.0),
+        ],
+    )
+    def test_impossible_stage(self, number, field, value):
+        """A value that a stage cannot be trained with is an error that says which stage."""
+        stages = [{}, {}]
+        stages[number - 1] = {field: value}
+        message = rf"^a\.toml: stages\.{number}\.{field} must be above 0 and finite, not {value}"
+        with pytest.raises(UsageError, match=message):
+            parse(stages=stages)
 
 
 class TestOverrides:
