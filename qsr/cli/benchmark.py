@@ -77,11 +77,18 @@ def benchmark(
 ) -> None:
     """Take the times of models in turns, on this host or on a phone.
 
-    Here through LiteRT and XNNPACK; with --adb through TFLite's benchmark_model, as with adb push
-    MODEL.tflite /data/local/tmp, adb shell /data/local/tmp/benchmark_model
-    --graph=/data/local/tmp/MODEL.tflite --num_threads=1 --warmup_runs=2 --num_runs=4
-    --input_layer=input --input_layer_shape=1,360,640,3 --use_xnnpack=true.
-    """
+    Here through LiteRT and XNNPACK; with --adb through TFLite's benchmark_model, by these command
+    lines, again and again for each model in turn:
+
+    \b
+    adb push benchmark_model MODEL.tflite /data/local/tmp
+    adb shell chmod 755 /data/local/tmp/benchmark_model
+    adb shell /data/local/tmp/benchmark_model
+        --graph=/data/local/tmp/MODEL.tflite --num_threads=1
+        --warmup_runs=2 --warmup_min_secs=0 --num_runs=4 --min_secs=0
+        --input_layer=input --input_layer_shape=1,360,640,3
+        --use_xnnpack=true
+    """  # noqa: D301 (the backspace keeps the lines apart)
     from qsr.jobs.benchmark import benchmark_models
 
     with shown_progress() as progress:

@@ -31,17 +31,8 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 def test_commands():
     """These are the commands."""
     expected = [
-        *(
-            "audit-repdata",
-            "benchmark",
-            "compare",
-            "evaluate",
-            "models",
-            "quantize",
-            "search-repdata",
-            "table",
-        ),
-        *("train", "upscale"),
+        *("audit-repdata", "benchmark", "check", "compare", "evaluate", "fold-clip", "models"),
+        *("qat", "quantize", "search-repdata", "table", "train", "upscale"),
     ]
     assert expected == COMMANDS
 
@@ -85,7 +76,7 @@ def test_nothing_heavy():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_one_function(name):
     """A command calls one public function of ``qsr.jobs``, which needs no command line."""
-    file = name.removesuffix("-repdata")
+    file = name_of(name.removesuffix("-repdata"))
     tree = ast.parse((Path(qsr.cli.__file__).parent / f"{file}.py").read_text(encoding="utf-8"))
     (function,) = (
         node
