@@ -25,6 +25,7 @@ from qsr.calibration.strategies.greedy import Greedy
 from qsr.calibration.strategies.linear import Linear
 from qsr.calibration.strategies.random_subsets import RandomSubsets
 from qsr.calibration.strategies.range_statistics import RangeStatistics
+from qsr.calibration.strategies.tuning import Tuned
 from qsr.calibration.study import Confirmation, Study, Trial
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Strategy",
     "Study",
     "Trial",
+    "Tuned",
     "collect",
     "quantize",
     "read_litert_json",

@@ -16,6 +16,7 @@ from qsr.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from qsr.jobs.refinement import Refinement
     from qsr.jobs.repdata_report import ModelScore, RepdataReport
 
 _SHOWN = 3
@@ -80,6 +81,17 @@ def search_repdata(
             "still spans exactly black to white.",
         ),
     ] = False,
+    tuned: Annotated[
+        bool,
+        typer.Option("--tune", help="Then tune the ranges of the best, end by end."),
+    ] = False,
+    biases_corrected: Annotated[
+        bool,
+        typer.Option(
+            "--correct-biases",
+            help="Then give channels the float model's means on the candidates, if that helps.",
+        ),
+    ] = False,
     keep_clip: Annotated[
         bool,
         typer.Option("--keep-clip", help="Leave the clip in the integer model, even if it copies."),
@@ -117,6 +129,8 @@ def search_repdata(
             exact=exact,
             equalized=equalized,
             clip_free=clip_free,
+            tuned=tuned,
+            biases_corrected=biases_corrected,
             keep_clip=keep_clip,
             scheme=scheme,
             pin_io=pin_io,
@@ -157,7 +171,8 @@ def _print(report: "RepdataReport") -> None:
         ["model", _CHOOSING[report.objective], "PSNR (dB)", "drop (dB)", "worst drop"],
         rows,
     )
-    for line in (*_words(report), *report.notes):
+    steps = [_gained(step) for step in report.refinements]
+    for line in (*_words(report), *steps, *report.notes):
         typer.echo(line)
     many = "" if len(report.chosen.images) <= _SHOWN else " (all named in summary.json)"
     typer.echo(f"chosen representative data: {_described(report.chosen)}{many}")
@@ -218,6 +233,16 @@ def _words(report: "RepdataReport") -> list[str]:
             f"that chose ({_few(report.shared_images)}): they confirm nothing"
         )
     return lines
+
+
+def _gained(step: "Refinement") -> str:
+    """Say what a step after the search gave."""
+    gain = step.gain_db
+    kept = "kept" if step.kept else "not kept, as it does not help on the images that chose"
+    return (
+        f"{step.step}: {step.choosing_gain_db:+.4f} dB on the images that chose, {gain.mean:+.4f} "
+        f"({gain.low:+.4f} to {gain.high:+.4f}) on the others: {kept}"
+    )
 
 
 def _row(label: str, score: "ModelScore") -> list[str]:

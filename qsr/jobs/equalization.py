@@ -66,7 +66,7 @@ def equalized_if_better(
     Raises:
         ModelError: the model cannot be run or quantized.
     """
-    pictures = _pictures(candidates, least_side)
+    pictures = middles(candidates, least_side)
     if not pictures:
         return Equalization(model, None, kept=False)
     equalized = equalize(model, pictures, source=source)
@@ -131,8 +131,16 @@ def equalization_notes(found: Equalization | None) -> tuple[str, ...]:
     return (note,)
 
 
-def _pictures(candidates: Sequence[Pair], least_side: int) -> tuple[Image, ...]:
-    """Load the middles of LR pictures spread over the candidates, without unusable ones."""
+def middles(candidates: Sequence[Pair], least_side: int) -> tuple[Image, ...]:
+    """Load the middles of LR pictures spread over the candidates, without unusable ones.
+
+    Args:
+        candidates: images, of which so many as are measured on are taken.
+        least_side: smaller pictures, in LR pixels, are passed over.
+
+    Returns:
+        ``(h, w, 3)`` ``uint8`` each.
+    """
     count, largest = min(MOST_IMAGES, len(candidates)), max(LARGEST_SIDE, least_side)
     places = np.linspace(0, len(candidates) - 1, count).round().astype(int)
     pictures = []

@@ -10,6 +10,7 @@ from qsr.calibration import Interval, Study, Trial
 from qsr.calibration.objective import Objective
 from qsr.calibration.ranges import Reader
 from qsr.calibration.scheme import Scheme
+from qsr.jobs.refinement import Refinement
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class RepdataReport:
         racing: how candidates were dropped early; None if none was.
         shared_images: validation images that are candidates too, or copies of images that chose,
             found by their pixels. They may have helped to choose, and took no part in confirming.
+        refinements: what was done to the chosen model after the search, and what each step gave.
         removed: kinds of the integer model's operators that were removed, as they copy bytes.
         notes: one line on each thing that the user should know.
         skipped: one line on each image that was left out as unusable.
@@ -134,6 +136,7 @@ class RepdataReport:
     singles: Singles | None
     racing: Racing | None
     shared_images: tuple[str, ...]
+    refinements: tuple[Refinement, ...]
     removed: tuple[str, ...]
     notes: tuple[str, ...]
     skipped: tuple[str, ...]

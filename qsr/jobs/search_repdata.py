@@ -23,6 +23,7 @@ from qsr.calibration import (
     search,
     write_litert_json,
 )
+from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.cluster import ClusterExecutor, cluster
 from qsr.calibration.collect import Image, ImageSource
 from qsr.calibration.executor import completed, local_processes
@@ -34,6 +35,7 @@ from qsr.calibration.ranges import Reader
 from qsr.calibration.scheme import scheme_named
 from qsr.calibration.search import study_identity
 from qsr.calibration.strategies import strategy_named
+from qsr.calibration.strategies.tuning import Tuned
 from qsr.calibration.study import best_of
 from qsr.data.bundled import write_bundled
 from qsr.data.decoded import DecodedPairs, Pairs, SharedPairs, decode, held
@@ -48,11 +50,13 @@ from qsr.jobs.equalization import (
     equalized_before,
     equalized_if_better,
     keep_equalization,
+    middles,
 )
 from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.models import load_float, short_name
 from qsr.jobs.progress import Progress, silent
+from qsr.jobs.refinement import Refinement, corrected_if_better, tuning_gain
 from qsr.jobs.repdata_report import Racing, RepdataReport, model_score, singles_of
 from qsr.jobs.run_folder import RUNS, RunFolder
 from qsr.jobs.screen import screen_for
@@ -82,6 +86,8 @@ class _Asked:
     exact: bool
     equalized: bool
     clip_free: bool
+    tuned: bool
+    biases_corrected: bool
     keep_clip: bool
     workers: int
     dask: str | None
@@ -102,6 +108,8 @@ def search_repdata(
     exact: bool = False,
     equalized: bool = True,
     clip_free: bool = False,
+    tuned: bool = False,
+    biases_corrected: bool = False,
     keep_clip: bool = False,
     pin_io: bool = True,
     reader: Reader = "exact",
@@ -133,6 +141,11 @@ def search_repdata(
         clip_free: leave out the clip at the network's end, and scale and shift each candidate's
             intensities so that the output still spans exactly black to white
             (:mod:`qsr.quantization.clip_free`).
+        tuned: tune the ranges of the best that the strategy finds, end by end, by what helps on the
+            images that choose.
+        biases_corrected: at the end, give the integer model's channels the float model's means on
+            the candidates, if that helps on the images that choose
+            (:mod:`qsr.quantization.bias_correction`).
         keep_clip: write the integer model as the quantizer made it; else the operators of its clip
             are removed that are proved to copy bytes (:mod:`qsr.tflite.fold`).
         pin_io: give input and output their true grid, whatever the images hold.
@@ -158,17 +171,20 @@ def search_repdata(
         raise UsageError("--workers counts processes on this machine; leave it out with --dask")
     if confirmation is not None and validation is None:
         raise UsageError("give --candidates and --validation with --confirmation")
+    chosen_strategy = strategy_named(strategy) if isinstance(strategy, str) else strategy
     asked = _Asked(
         model,
         None if candidates is None or validation is None else (candidates, validation),
         confirmation,
         scheme=scheme_named(scheme, pin_io=pin_io),
         reader=reader,
-        strategy=strategy_named(strategy) if isinstance(strategy, str) else strategy,
+        strategy=Tuned(chosen_strategy) if tuned else chosen_strategy,
         objective=objective_named(objective),
         exact=exact,
         equalized=equalized,
         clip_free=clip_free,
+        tuned=tuned,
+        biases_corrected=biases_corrected,
         keep_clip=keep_clip,
         workers=checked_workers(workers),
         dask=dask,
@@ -193,6 +209,7 @@ class _Search:
     skipped: list[str] = field(default_factory=list)
     equalization: Equalization | None = None
     augmented: Augmented | None = None
+    pictures: tuple[Image, ...] = ()
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> RepdataReport:
@@ -238,6 +255,9 @@ class _Search:
                     "validation": _measured_on(parts),
                 },
             )
+            if asked.biases_corrected:
+                least = max(facts.smallest_side, LEAST_LR_TO_SCORE)
+                self.pictures = middles(candidate_pairs, least)
             report = self._searched(content, table, facts, parts, executor)
         shutil.rmtree(folder.decoded, ignore_errors=True)
         shutil.rmtree(folder.decoded_confirmation, ignore_errors=True)
@@ -325,16 +345,21 @@ class _Search:
                 executor=executor,
                 on_progress=asked.on_progress,
             )
+        confirmed = study.confirmation
+        assert confirmed is not None  # noqa: S101 (asked for)
+        with self._stage("refine"):
+            integer, refinements = self._refined(content, study, table, parts, integer_facts)
+        scores = confirmed.best
+        if integer != study.model:
+            scores = tuple(PsnrScore(parts.confirmation, integer_facts)(integer))
         path = folder.integer_model(io)
-        written = Folded(study.model, ()) if asked.keep_clip else fold(study.model)
+        written = Folded(integer, ()) if asked.keep_clip else fold(integer)
         write_model(path, written.model)
         write_litert_json(
             study.best.proposal.ranges(table).with_known(self._known_ranges(content)),
             folder.chosen_ranges,
             images=study.best.images,
         )
-        confirmed = study.confirmation
-        assert confirmed is not None  # noqa: S101 (asked for)
         full = {trial.model_hash for trial in study.trials if not trial.dropped}
         return RepdataReport(
             model=asked.model,
@@ -352,14 +377,15 @@ class _Search:
             confirmation_names=confirming.names,
             validation="",
             fp32_psnr_db=float(np.mean(fp32_confirming)),
-            chosen=model_score(study.best, confirmed.best, fp32_confirming),
+            chosen=model_score(study.best, scores, fp32_confirming),
             baseline=model_score(study.baseline, confirmed.baseline, fp32_confirming),
-            gain_db=confirmed.gain,
+            gain_db=paired_bootstrap(scores, confirmed.baseline),
             tried=model_score(best_of(study.trials[1:]) or study.trials[1]),
             singles=singles_of(study),
             racing=_racing(race, study, len(full)),
             shared_images=parts.shared,
             removed=written.removed,
+            refinements=refinements,
             notes=(
                 *_notes(asked, facts, race),
                 *equalization_notes(self.equalization),
@@ -373,6 +399,36 @@ class _Search:
             seconds=0.0,
             stage_seconds=dict(self.stage_seconds),
         )
+
+    def _refined(
+        self,
+        content: bytes,
+        study: Study,
+        table: RangeTable,
+        parts: HeldOut,
+        facts: ModelFacts,
+    ) -> tuple[bytes, tuple[Refinement, ...]]:
+        """Do what was asked for after the search; return the model, and what each step gave."""
+        asked, model, steps = self.asked, study.model, []
+        choosing = PsnrScore(parts.selection, facts)
+        confirming = PsnrScore(parts.confirmation, facts)
+        if asked.tuned:
+            steps.append(
+                tuning_gain(
+                    study, content, table, asked.scheme, choosing=choosing, confirming=confirming
+                )
+            )
+        if asked.biases_corrected:
+            model, step = corrected_if_better(
+                content,
+                model,
+                self.pictures,
+                choosing=choosing,
+                confirming=confirming,
+                source=asked.model,
+            )
+            steps.append(step)
+        return model, tuple(steps)
 
     def _table(
         self,

@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qsr.tflite.graph import Graph, Operator
 
-_MOVES = {
+MOVES = {
     "CONCATENATION",
     "DEPTH_TO_SPACE",
     "EXPAND_DIMS",
@@ -36,7 +36,7 @@ _MOVES = {
 }
 """Every value of the result is one of the operands', or the zero of a padding, which is black."""
 
-_AVERAGES = {"AVERAGE_POOL_2D", "RESIZE_BILINEAR"}
+AVERAGES = {"AVERAGE_POOL_2D", "RESIZE_BILINEAR"}
 """Every value of the result lies between the operands'; TFLite keeps the grid."""
 
 _CLIPS = {"MAXIMUM", "MINIMUM", "PADV2", "RELU", "RELU6", "RELU_0_TO_1"}
@@ -88,7 +88,7 @@ def ranges_tied_to_output(graph: Graph, white: float = 1.0) -> dict[int, Range]:
         if operator is None:
             continue
         affine = _affine(graph, operator)
-        if affine is None and operator.kind not in _MOVES | _CLIPS | _AVERAGES:
+        if affine is None and operator.kind not in MOVES | _CLIPS | AVERAGES:
             continue
         for source in _real_inputs(graph, operator):
             if graph.tensors[source].constant or source in tied:
@@ -121,9 +121,9 @@ def ranges_tied_to_input(graph: Graph, white: float = 1.0) -> dict[int, Range]:
         sources = _real_inputs(graph, operator)
         if affine is not None:
             sources = [index for index in sources if not graph.tensors[index].constant]
-        elif _copies_channels(graph, operator):
+        elif copies_channels(graph, operator):
             sources = [operator.inputs[0]]
-        elif operator.kind not in _MOVES | _AVERAGES or not _keeps_pictures(operator):
+        elif operator.kind not in MOVES | AVERAGES or not _keeps_pictures(operator):
             continue
         if not sources or not set(sources) <= tied.keys():
             continue
@@ -172,7 +172,7 @@ def _keeps_pictures(operator: Operator) -> bool:
     return fused in _KEEP_PICTURES
 
 
-def _copies_channels(graph: Graph, operator: Operator) -> bool:
+def copies_channels(graph: Graph, operator: Operator) -> bool:
     """Whether a convolution only copies channels: 1x1, one weight of 1 per output, nothing more."""
     if operator.kind != "CONV_2D":
         return False

@@ -37,6 +37,8 @@ SETTINGS = {
     "all covered": cal.Coverage(share=1.0),
     "statistics alone": cal.RangeStatistics(steps=()),
     "tuned coarsely": cal.RangeStatistics(steps=(0.5,)),
+    "linear, tuned": cal.Tuned(cal.Linear()),
+    "greedy, tuned": cal.Tuned(cal.Greedy(largest=1), steps=(0.3,)),
 }
 
 TABLES = {
@@ -535,3 +537,38 @@ def hash_of(model):
 def short(strategy):
     """Return a strategy that real models are made for in a second."""
     return cal.RangeStatistics(steps=(0.5,)) if strategy.name == "ranges" else strategy
+
+
+class TestTuned:
+    """Another strategy's best, tuned."""
+
+    def test_asks_what_the_first_asks(self):
+        """The first strategy takes its own way, and tuning begins where that ends: at its best."""
+        table = noisy_table(6, 2)
+        alone, found = answers(cal.Greedy(), table, number_of)
+        batches, _ = answers(cal.Tuned(cal.Greedy(), steps=(0.1,)), table, number_of)
+        assert batches[: len(alone)] == alone
+        best = max(found, key=lambda trial: trial.score)
+        assert batches[len(alone)].to_beat == best
+        assert all(proposal.images == best.images for proposal in batches[len(alone)].proposals)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_finds_the_optimum(self, seed):
+        """Of a concave score that each end has its own part in, it finds the optimum."""
+        table = noisy_table(6, 3, seed=seed)
+        goal = np.stack([table.minimum[2], table.maximum[2]]) * np.exp(
+            np.random.default_rng(seed).uniform(-0.6, 0.6, (2, 3))
+        )
+
+        def score(model):
+            return -float((np.log(ends_of(model) / goal) ** 2).sum())
+
+        _, trials = answers(cal.Tuned(cal.Linear()), table, score)
+        best = max(trials, key=lambda trial: trial.score).proposal.ranges(table)
+        distance = np.log(np.stack([best.minimum, best.maximum]) / goal)
+        assert np.abs(distance).max() <= log(1.02) / 2 + 1e-6
+
+    def test_wrong_steps_are_told_at_once(self):
+        """Steps that no range can be changed by are told before the first strategy asks."""
+        with pytest.raises(UsageError, match="between 0 and 1"):
+            next(cal.Tuned(cal.Linear(), steps=(2.0,)).propose(noisy_table(3, 1)))

@@ -1,0 +1,126 @@
+"""``qsr qat``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qsr.cli.options import Json, SkipBadImages
+from qsr.cli.output import print_json, print_next, shown_progress
+
+if TYPE_CHECKING:
+    from qsr.jobs.qat import TrainingProgress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("qat")(qat)
+
+
+def qat(
+    recipe: Annotated[
+        str, typer.Argument(help="A shipped recipe (xcat_x3, espcn_x3, ...), or a .toml file.")
+    ],
+    more_data: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="folders",
+            help="Images to train on too, so that --data takes many.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Images to train on: folders.", show_default=False),
+    ] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Images to validate on; by default DIV2K's own, or some held out of --data."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .keras file of the recipe's network; by default the weights that ship.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder of search-repdata: start from its float model and chosen ranges.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; by default runs/qat-RECIPE.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.field=value of the recipe; may be given again."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps of training.")] = 4000,
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-4,
+    keep_clip: Annotated[
+        bool, typer.Option("--keep-clip", help="Leave operators that copy bytes in.")
+    ] = False,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke",
+            help="Shorten everything to seconds, to see that it works; needs no --data.",
+        ),
+    ] = False,
+    skip_bad_images: SkipBadImages = False,
+    json: Json = False,
+) -> None:
+    """Fine-tune a network with the errors of 8 bits, and export the integer model.
+
+    Quantization-aware training, for networks that lose too much by search-repdata alone. It starts
+    from trained weights; stopped at any time, the same command goes on.
+    """
+    from qsr.jobs.qat import qat_from_recipe
+
+    with shown_progress() as progress:
+
+        def show_steps(state: "TrainingProgress") -> None:
+            psnr = state.validation_psnr_db
+            note = f"{state.steps_per_second:.0f} steps/s"
+            if psnr is not None:
+                note += f", validation {psnr:.2f} dB"
+            progress("train", state.step, state.steps, note)
+
+        report = qat_from_recipe(
+            recipe,
+            [*(data or []), *(more_data or [])],
+            validation=validation or [],
+            weights=weights,
+            run=run,
+            out=out,
+            overrides=overrides or [],
+            steps=steps,
+            rate=rate,
+            keep_clip=keep_clip,
+            smoke=smoke,
+            skip_bad_images=skip_bad_images,
+            on_progress=progress,
+            on_steps=show_steps,
+        )
+    if json:
+        print_json(report)
+        return
+    drops = [report.fp32_psnr_db - psnr for psnr in (report.ptq_psnr_db, report.qat_psnr_db)]
+    typer.echo(
+        f"{report.validation_images} validation images, RGB: FP32 {report.fp32_psnr_db:.3f} dB; "
+        f"UINT8 {report.ptq_psnr_db:.3f} dB before training (drop {drops[0]:.4f}), "
+        f"{report.qat_psnr_db:.3f} dB after {report.best_step:,} of {report.steps:,} steps "
+        f"(drop {drops[1]:.4f})"
+    )
+    if report.equalized:
+        typer.echo("the network's channels were equalized first")
+    typer.echo(f"integer model: {report.model}")
+    print_next(
+        "next, compare them on images that took no part",
+        *("qsr", "evaluate", report.float_model, report.ptq_model, report.model, "--data", "DIR"),
+    )

@@ -1,0 +1,85 @@
+"""Quantization-aware training of a float ``.tflite`` model: before it, and after."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tf_keras
+
+from qsr.atomic import replacing
+from qsr.calibration.ranges import Ranges
+from qsr.quantization.fake_quantization import quantization_aware, quantized_layer, trained_range
+from qsr.quantization.shared_grids import SharedGrid, shared_grids
+from qsr.quantization.trainable import TrainableModel, trainable_model
+from qsr.tflite.graph import Graph
+
+
+@dataclass(frozen=True)
+class QuantizationAwareModel:
+    """A network that is trained with the errors that 8 bits will make.
+
+    Attributes:
+        keras: the model to train, from ``(N, h, w, 3)`` to ``(N, scale*h, scale*w, 3)``,
+            ``float32``. Its weights hold the weights of the network and the ranges of activations.
+        trainable: the float model that it was made of.
+        grids: of the activations, as they were at first.
+        ranges: of all activations, as they were at first.
+    """
+
+    keras: tf_keras.Model
+    trainable: TrainableModel
+    grids: tuple[SharedGrid, ...]
+    ranges: Ranges
+
+    def exported(self) -> tuple[bytes, Ranges]:
+        """Return the float ``.tflite`` model with the weights of now, and the ranges of now.
+
+        Quantizing the one with the other gives the integer model that was trained.
+        """
+        weights, spans = {}, {}
+        graph = self.trainable.graph
+        grid_of = {name: grid for grid in self.grids for name in grid.tensors}
+        for operator in graph.operators:
+            layer = quantized_layer(self.keras, operator)
+            if layer is None:
+                continue
+            if layer.layer.trainable:
+                weights[layer.layer.name] = layer.layer.get_weights()
+            result = graph.tensors[operator.outputs[0]].name
+            spans.update(dict.fromkeys(grid_of[result].tensors, trained_range(layer)))
+        return self.trainable.exported(weights), self.ranges.with_known(spans)
+
+
+def quantization_aware_model(
+    model: bytes, ranges: Ranges, *, source: str = "model"
+) -> QuantizationAwareModel:
+    """Make a model that can be trained with quantization in mind.
+
+    Kernels and slopes are rounded to TFLite's grids in every step, and so is every activation. The
+    range of an activation starts from what was measured, and is trained; the grids of input and
+    output are those of a picture and stay. A frozen nearest-neighbour kernel stays, too.
+
+    Args:
+        model: content of a float ``.tflite`` file, of pictures in 0..1.
+        ranges: of its activations, such as ``RangeTable.merged`` or a search gives.
+        source: named in errors.
+
+    Raises:
+        ModelError: damaged, or an operator cannot be trained through.
+    """
+    graph = Graph(model, source=source)
+    trainable = trainable_model(graph, source=source)
+    grids = shared_grids(graph, ranges)
+    return QuantizationAwareModel(quantization_aware(trainable, grids), trainable, grids, ranges)
+
+
+def save_weights(keras: tf_keras.Model, path: Path) -> None:
+    """Write all weights of a model, ranges too, to an ``.npz`` file, whole or not at all."""
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, *keras.get_weights())
+
+
+def load_weights(keras: tf_keras.Model, path: Path) -> None:
+    """Give a model the weights that :func:`save_weights` wrote of one like it."""
+    with np.load(path) as stored:
+        keras.set_weights([stored[name] for name in stored.files])

@@ -1,0 +1,125 @@
+"""A quantization-aware model computes what its integer model does, and exports what was trained."""
+
+import numpy as np
+import pytest
+
+from qsr.calibration import collect, quantize
+from qsr.tflite.graph import Graph
+from qsr.tflite.runtime import Runner
+
+
+@pytest.fixture(scope="module")
+def aware_model():
+    """``(float model, ranges) -> QuantizationAwareModel``."""
+    from qsr.quantization.qat import quantization_aware_model
+
+    return quantization_aware_model
+
+
+@pytest.mark.parametrize("name", ["trained_xcat", "espcn", "fsrcnn"])
+def test_rounds_as_the_integer_model_does(request, aware_model, photographs, name):
+    """Its picture is nearer to the integer model's than that is to the float model's, by far."""
+    model = request.getfixturevalue(name)
+    ranges = collect(model, photographs).merged()
+    aware = aware_model(model, ranges)
+    integer, real = Runner(quantize(model, ranges)), Runner(model)
+    for lr in photographs.values():
+        wanted = integer.upscale(lr).astype(float)
+        simulated = aware.keras(lr[None] / np.float32(255)).numpy()[0] * 255
+        error = np.abs(wanted - real.upscale(lr)).mean()
+        assert np.abs(simulated - wanted).mean() < 0.4 * error
+
+
+@pytest.mark.parametrize("name", ["trained_xcat", "espcn", "fsrcnn"])
+def test_untrained_export(request, aware_model, photographs, name):
+    """Without a step of training, weights, ranges and the integer model are what they were."""
+    model = request.getfixturevalue(name)
+    ranges = collect(model, photographs).merged()
+    exported, found = aware_model(model, ranges).exported()
+    assert Graph(exported).model == Graph(model).with_constants({})
+    assert quantize(exported, found) == quantize(Graph(model).with_constants({}), ranges)
+
+
+@pytest.mark.parametrize("name", ["espcn", "fsrcnn"])
+def test_steps_bring_the_integer_model_closer(request, aware_model, photographs, name):
+    """Trained against the float model, the exported integer model comes closer to it."""
+    model = request.getfixturevalue(name)
+    ranges = collect(model, photographs).merged()
+    aware = aware_model(model, ranges)
+    wanted = pictures_of(model, photographs)
+    train(aware.keras, photographs, wanted, rounds=25)
+    before = quantize(model, ranges)
+    after = quantize(*aware.exported())
+    assert error(after, wanted, photographs) < 0.8 * error(before, wanted, photographs)
+
+
+def test_what_is_known_stays(trained_xcat, aware_model, photographs):
+    """Training leaves the frozen kernel as it is, and the grids of input and output."""
+    ranges = collect(trained_xcat, photographs).merged()
+    aware = aware_model(trained_xcat, ranges)
+    frozen = [weight.numpy() for weight in aware.keras.non_trainable_weights]
+    trained = [weight.numpy() for weight in aware.keras.trainable_weights]
+    train(aware.keras, photographs, pictures_of(trained_xcat, photographs), rounds=2)
+    before = quantize(trained_xcat, ranges)
+    after = quantize(*aware.exported())
+    for weight, value in zip(aware.keras.trainable_weights, trained, strict=True):
+        assert np.any(weight != value), weight.name
+    for weight, value in zip(aware.keras.non_trainable_weights, frozen, strict=True):
+        if "optimizer_step" not in weight.name:
+            np.testing.assert_array_equal(weight, value)
+    old, new = Graph(before), Graph(after)
+    for one, other in ((old.input, new.input), (old.output, new.output)):
+        assert (one.scale, one.zero_point) == (other.scale, other.zero_point)
+
+
+def pictures_of(model, photographs):
+    """What a model makes of photographs, in 0..1."""
+    runner = Runner(model)
+    return {name: runner.upscale_unrounded(lr) / 255 for name, lr in photographs.items()}
+
+
+def train(keras, photographs, wanted, *, rounds):
+    """Bring the pictures of a model closer to those that are wanted."""
+    import tensorflow as tf
+    import tf_keras
+
+    optimizer = tf_keras.optimizers.Adam(1e-4)
+    for _ in range(rounds):
+        for name, lr in photographs.items():
+            with tf.GradientTape() as tape:
+                sr = keras(lr[None] / np.float32(255), training=True)[0]
+                loss = tf.reduce_mean(tf.square(sr - wanted[name]))
+            gradients = tape.gradient(loss, keras.trainable_weights)
+            optimizer.apply_gradients(zip(gradients, keras.trainable_weights, strict=True))
+
+
+def error(integer, wanted, photographs):
+    """Mean squared difference of an integer model's pictures from those that are wanted."""
+    runner = Runner(integer)
+    return np.mean(
+        [
+            np.square(runner.upscale(photographs[name]) / 255 - picture).mean()
+            for name, picture in wanted.items()
+        ]
+    )
+
+
+def test_gradient_of_a_range():
+    """Rounding errors move the scale, what is cut off moves its end: a case by hand.
+
+    In -1..1.55 the scale is 0.01 and the zero point 100. 0.123 is rounded to 0.12, -2 is cut off
+    below, 3 above.
+    """
+    import tensorflow as tf
+
+    from qsr.quantization.fake_quantization import fake_quantize
+
+    values, low, high = tf.constant([0.123, -2.0, 3.0]), tf.constant(-1.0), tf.constant(1.55)
+    with tf.GradientTape() as tape:
+        tape.watch([values, low, high])
+        rounded = fake_quantize(values, low, high)
+    gradients = tape.gradient(rounded, [values, low, high])
+    np.testing.assert_allclose(rounded, [0.12, -1.0, 1.55], atol=1e-6)
+    np.testing.assert_array_equal(gradients[0], [1, 0, 0])
+    share = (0.12 - 0.123) / 2.55
+    np.testing.assert_allclose(gradients[1:], [1 - share, 1 + share], rtol=1e-4)
