@@ -28,10 +28,21 @@ ARROWS = {
     "analysis": {"tflite", "metrics"} | BASE,
     "training": {"data", "models", "metrics"} | BASE,
     "tables": BASE,
+    "targets": BASE,
+    "checks": {"analysis", "calibration", "metrics", "quantization", "targets", "tflite"} | BASE,
     "benchmark": {"tflite"} | BASE,
     "jobs": {
-        *("analysis", "benchmark", "calibration", "data", "evaluation", "images", "metrics"),
-        *("models", "quantization", "screening", "tables"),
+        *(
+            "analysis",
+            "benchmark",
+            "calibration",
+            "checks",
+            "data",
+            "evaluation",
+            "images",
+            "metrics",
+        ),
+        *("models", "quantization", "screening", "tables", "targets"),
         *("tflite", "training"),
     }
     | BASE,

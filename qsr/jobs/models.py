@@ -8,7 +8,8 @@ from qsr.models.zoo import ZOO, load, pretrained_path
 from qsr.tflite.convert import convert_keras, convert_saved_model
 from qsr.tflite.files import read_model
 
-_KERAS_SUFFIXES = {".keras", ".h5", ".hdf5"}
+KERAS_SUFFIXES = {".keras", ".h5", ".hdf5"}
+"""Of the files that Keras writes."""
 
 
 def load_float(model: str) -> bytes:
@@ -48,7 +49,7 @@ def load_any(model: str) -> bytes:
                 "images with an option, one each"
             )
         return convert_saved_model(path)
-    if path.suffix.lower() in _KERAS_SUFFIXES:
+    if path.suffix.lower() in KERAS_SUFFIXES:
         return convert_keras(load(path), source=model)
     return read_model(path)[0]
 
