@@ -184,7 +184,8 @@ def fold_clip(
 def _pairs(images: Sequence[Path], scale: int) -> Iterator[tuple[Pair, ...]]:
     """List the pairs to run on; the bundled photographs lie in a folder for as long."""
     if images:
-        yield find_all_pairs(images, scale)
+        # Folder by folder: two test sets may have files of the same names.
+        yield tuple(pair for path in images for pair in find_all_pairs([path], scale))
         return
     with TemporaryDirectory(prefix="qsr-photographs-") as folder:
         yield find_all_pairs(write_bundled(Path(folder)), scale)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from qsr.errors import ImageError
 from qsr.tflite.runtime import Image, Runner
 
-TOLERANCE = 0.01
+_TOLERANCE = 0.01
 """How far, in steps of 0..255, the ends of the output's range may lie from black and white."""
 
 _MOST_ROUNDS = 40
@@ -72,10 +72,10 @@ def full_range_intensity(
         ModelError: the model cannot be run.
     """
     found = Intensity(1.0, 0.0)
-    for _ in range(_MOST_ROUNDS if lr.min() < lr.max() else 0):
+    for _ in range(_MOST_ROUNDS):
         picture = _runner(model, source).upscale_unrounded(found.of(lr))
         lowest, highest = float(picture.min()), float(picture.max())
-        if max(abs(lowest), abs(highest - _WHITE)) <= TOLERANCE:
+        if max(abs(lowest), abs(highest - _WHITE)) <= _TOLERANCE:
             return found
         if found.gain * _WHITE > _LARGEST_GAIN * (highest - lowest):
             break

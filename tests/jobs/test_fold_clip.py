@@ -14,6 +14,7 @@ from qsr.jobs.fold_clip import fold_clip
 from qsr.tflite.clips import clip_runs
 from qsr.tflite.fold import Folded
 from qsr.tflite.graph import Graph
+from qsr.tflite.runtime import Runner
 
 WIDE = (1.5 / 255, -94)
 """From -0.2 to 1.3."""
@@ -67,12 +68,31 @@ class TestProved:
         assert report.integer_bytes == out.stat().st_size
         assert (report.cutting, report.pinned, report.pin_change) == ((), (), None)
 
+    def test_kernels(self, copying, images, tmp_path, monkeypatch):
+        """Each check runs both models with the kernels that it names."""
+        built = []
+
+        class Watched(Runner):
+            def __init__(self, model, *, keep_tensors=False, source):
+                built.append(keep_tensors)
+                super().__init__(model, keep_tensors=keep_tensors, source=source)
+
+        monkeypatch.setattr(qsr.jobs.fold_clip, "Runner", Watched)
+        fold_clip(copying, tmp_path / "out.tflite", images=[images / "validation"])
+        assert built == [False, False, True, True]  # tensors are kept by TFLite's own kernels
+
     def test_bundled(self, copying, tmp_path, monkeypatch):
         """Without images the bundled photographs confirm it; the file is named after the model."""
         monkeypatch.chdir(tmp_path)
         report = fold_clip(copying)
         assert report.integer_model == "copying_folded.tflite"
         assert min(check.images for check in report.checks) > 20
+
+    def test_many_folders(self, copying, images, tmp_path):
+        """Folders may hold images of the same names, and photographs may stand beside them."""
+        sources = [images / "scored", images / "validation", images / "candidates/coffee.png"]
+        report = fold_clip(copying, tmp_path / "out.tflite", images=sources)
+        assert {check.images for check in report.checks} == {9}
 
     def test_again(self, copying, images, tmp_path):
         """From a model that is folded nothing is removed; it is written as it is."""
