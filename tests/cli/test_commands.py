@@ -43,6 +43,22 @@ class TestSearch:
         assert "5 measured on all 2 choosing images" in text.out
         assert parsed((tmp_path / "run/summary.json").read_text()) == report
 
+    def test_refined(self, qsr, network, on_photos, tmp_path):
+        """What tuning and correction gave is told for both halves, with the interval."""
+        words = ("search-repdata", network, *on_photos, "--out", tmp_path / "run")
+        words = (*words, "--tune", "--correct-biases")
+        said = qsr(*words)
+        report = parsed(qsr(*words, "--json").out)
+        assert [step["step"] for step in report["refinements"]] == [
+            "tuned ranges",
+            "corrected biases",
+        ]
+        for step in report["refinements"]:
+            line = f"{step['step']}: {step['choosing_gain_db']:+.4f} dB on the images that chose, "
+            line += f"{step['gain_db']['mean']:+.4f} ({step['gain_db']['low']:+.4f} to "
+            assert line in said.out
+            assert ("not kept" in said.out) or step["kept"]
+
     def test_notes(self, qsr, network, on_photos, photos, tmp_path):
         """Notes, candidates that confirm nothing and what was chosen are said in words."""
         folder = Path(shutil.copytree(photos / "candidates", tmp_path / "candidates"))
@@ -216,3 +232,21 @@ class TestOthers:
         assert f"{report['validation_psnr_db']:.3f} dB RGB on 1 validation images" in said.out
         photo = photos / "validation/coffee.png"
         assert qsr("upscale", report["model"], photo, "-o", tmp_path / "out").code == 0
+
+    def test_qat(self, qsr, photos, tmp_path):
+        """A network is fine-tuned; text and JSON tell the same drops, and what comes next."""
+        smaller = ("training.batch_size=2", "training.lr_patch_px=8")
+        overrides = [word for setting in smaller for word in ("--set", setting)]
+        both = (photos / "candidates", photos / "validation")
+        words = ("qat", "xcat_x3", "--data", *both, *overrides, "--steps", "20")
+        said = qsr(*words, "--out", tmp_path / "run")
+        report = parsed(qsr(*words, "--out", tmp_path / "run", "--json").out)
+        for name in ("ptq", "qat"):
+            drop = report["fp32_psnr_db"] - report[f"{name}_psnr_db"]
+            assert f"{report[f'{name}_psnr_db']:.3f} dB" in said.out
+            assert f"(drop {drop:.4f})" in said.out
+        assert f"integer model: {report['model']}" in said.out
+        (following,) = NEXT.findall(said.out)
+        assert all(
+            Path(word).exists() for word in shlex.split(following) if word.endswith(".tflite")
+        )
