@@ -67,3 +67,10 @@ def bench_training(session: nox.Session) -> None:
     """Time training against plain Keras; arguments after ``--`` go to the benchmark."""
     _install(session, "bench")
     session.run("python", "benchmarks/training_vs_fit.py", *session.posargs)
+
+
+@nox.session(name="bench-clip-free", default=False)
+def bench_clip_free(session: nox.Session) -> None:
+    """Compare the folded clip with the clip-free method; arguments after ``--`` go to it."""
+    _install(session, "bench")
+    session.run("python", "benchmarks/clip_free.py", *session.posargs)

@@ -1,7 +1,7 @@
 """``qsr qat``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -62,6 +62,10 @@ def qat(
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of training.")] = 4000,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-4,
+    target: Annotated[
+        Literal["float", "hr"],
+        typer.Option(help="What to come closer to: float, the float network's pictures, or hr."),
+    ] = "float",
     keep_clip: Annotated[
         bool, typer.Option("--keep-clip", help="Leave operators that copy bytes in.")
     ] = False,
@@ -101,6 +105,7 @@ def qat(
             overrides=overrides or [],
             steps=steps,
             rate=rate,
+            target=target,
             keep_clip=keep_clip,
             smoke=smoke,
             skip_bad_images=skip_bad_images,
@@ -119,7 +124,10 @@ def qat(
     )
     if report.equalized:
         typer.echo("the network's channels were equalized first")
-    typer.echo(f"integer model: {report.model}")
+    helped = report.qat_psnr_db > report.ptq_psnr_db
+    if not helped:
+        typer.echo("training did not help: more --steps may, or another --rate")
+    typer.echo(f"integer model: {report.model if helped else report.ptq_model}")
     print_next(
         "next, compare them on images that took no part",
         *("qsr", "evaluate", report.float_model, report.ptq_model, report.model, "--data", "DIR"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 
@@ -33,6 +34,8 @@ from qsr.training.train import Progress as TrainingProgress
 from qsr.training.train import Trainee, train
 
 __all__ = ["TrainingProgress", "qat_from_recipe"]
+
+Target = Literal["float", "hr"]
 
 STEPS = 4000
 RATE = 2e-4
@@ -92,6 +95,7 @@ def qat_from_recipe(
     overrides: Sequence[str] = (),
     steps: int = STEPS,
     rate: float = RATE,
+    target: Target = "float",
     keep_clip: bool = False,
     smoke: bool = False,
     skip_bad_images: bool = False,
@@ -100,9 +104,11 @@ def qat_from_recipe(
 ) -> QatReport:
     """Fine-tune a float network with the errors that 8 bits make, and export the integer model.
 
-    Loss, batches and augmentation are those of the recipe's last stage. Ranges start from those of
-    a search, or from what is measured on the training images; input and output keep the grid of a
-    picture. Stopped at any time, the same call goes on.
+    Loss, batches and augmentation are those of the recipe's last stage. The target is by default
+    what the float network makes of a patch: so the error of 8 bits alone is trained away, and is
+    not drowned in what the network misses of the HR image, which is larger by far. Ranges start
+    from those of a search, or from what is measured on the training images; input and output keep
+    the grid of a picture. Stopped at any time, the same call goes on.
 
     Args:
         recipe: name of a shipped recipe, or the path of a ``.toml`` file.
@@ -115,6 +121,8 @@ def qat_from_recipe(
         overrides: ``section.field=value`` of the recipe.
         steps: steps of training.
         rate: highest learning rate.
+        target: what the integer model is brought closer to: ``float``, the pictures that the float
+            network makes, or ``hr``, the HR images.
         keep_clip: leave operators that are proved to copy bytes in the integer models.
         smoke: shorten everything to some seconds, to see that it works.
         skip_bad_images: leave unusable and too small images out instead of stopping.
@@ -163,6 +171,7 @@ def qat_from_recipe(
             images,
             start,
             out,
+            target=target,
             keep_clip=keep_clip,
             on_progress=on_progress,
             on_steps=on_steps,
@@ -291,6 +300,7 @@ def _trained(
     start: _Start,
     out: Path,
     *,
+    target: Target,
     keep_clip: bool,
     on_progress: Progress,
     on_steps: Callable[[TrainingProgress], None] | None,
@@ -298,6 +308,7 @@ def _trained(
     """Train, and write down models and ranges."""
     import_tensorflow()
     from qsr.quantization.qat import load_weights, quantization_aware_model, save_weights
+    from qsr.quantization.trainable import trainable_model
 
     result = train(
         tuning,
@@ -308,7 +319,8 @@ def _trained(
             build=lambda: quantization_aware_model(start.model, start.ranges).keras,
             save=save_weights,
             suffix=".npz",
-            identity=start.identity,
+            identity={**start.identity, "target": target},
+            teacher=None if target == "hr" else lambda: trainable_model(Graph(start.model)).keras,
         ),
         on_decode=lambda done, total: on_progress("decode images", done, total),
         on_progress=on_steps,

@@ -136,8 +136,11 @@ def compiled_steps(
     optimizer: "tf_keras.optimizers.Optimizer",
     loss: Loss,
     strategy: "tf.distribute.Strategy",
+    teacher: "tf_keras.Model | None" = None,
 ) -> Callable[..., "tf.Tensor"]:
     """Return a function that trains on stacked batches in one graph.
+
+    The target is the HR patch, or what ``teacher`` makes of the LR patch.
 
     It takes ``lr``, ``hr`` and ``intensity`` of :class:`qsr.data.pipeline.Batches`, and returns the
     loss before each step, ``(steps,)`` ``float32``.
@@ -148,9 +151,10 @@ def compiled_steps(
 
     def step(lr: "tf.Tensor", hr: "tf.Tensor", intensity: "tf.Tensor") -> "tf.Tensor":
         factor = intensity[:, None, None, None] / 255.0
-        target = tf.cast(hr, tf.float32) * factor
+        picture = tf.cast(lr, tf.float32) * factor
+        target = tf.cast(hr, tf.float32) * factor if teacher is None else teacher(picture)
         with tf.GradientTape() as tape:
-            predicted = tf.cast(model(tf.cast(lr, tf.float32) * factor, training=True), tf.float32)
+            predicted = tf.cast(model(picture, training=True), tf.float32)
             mean = loss(target, predicted)
             share = mean / replicas  # apply_gradients adds the gradients of all devices
         gradients = tape.gradient(share, model.trainable_variables)

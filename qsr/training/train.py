@@ -107,12 +107,14 @@ class Trainee:
         save: writes its weights to a file.
         suffix: of the names of such files.
         identity: what it was made of, as plain data; a run folder belongs to that alone.
+        teacher: makes the network whose pictures are the targets, in place of HR; None for HR.
     """
 
     build: "Callable[[], tf_keras.Model]"
     save: "Callable[[tf_keras.Model, Path], None]"
     suffix: str
     identity: Mapping[str, Any]
+    teacher: "Callable[[], tf_keras.Model] | None" = None
 
 
 def train(
@@ -207,6 +209,7 @@ def train(
             on_progress or (lambda _: None),
             trainee.save if trainee else save,
             trainee.suffix if trainee else _SUFFIX,
+            trainee.teacher if trainee else None,
         )
         return _run(run, model, first_stage)
 
@@ -245,6 +248,7 @@ class _Run:
     on_progress: Callable[[Progress], None]
     save: "Callable[[tf_keras.Model, Path], None]"
     suffix: str
+    teacher: "Callable[[], tf_keras.Model] | None"
 
     def path(self, name: str) -> Path:
         """Return where weights of that name are kept."""
@@ -329,7 +333,9 @@ def _train_stage(
     manager = tf.train.CheckpointManager(checkpoint, str(run.out / "checkpoints"), max_to_keep=3)
     if steps.start > stage_start:
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    run_steps = compiled_steps(network, optimizer, loss_of(stage), run.strategy)
+    with run.strategy.scope():
+        teacher = run.teacher() if run.teacher else None
+    run_steps = compiled_steps(network, optimizer, loss_of(stage), run.strategy, teacher)
     rates = learning_rates(recipe.training, stage)
     images = run.images.all if stage.added_data else run.images.training
     started, saved_step = perf_counter(), steps.start

@@ -81,6 +81,20 @@ def test_ranges_can_be_quantized_with(trained):
     assert json.loads((out / "ranges_chosen.json").read_text())["model_qsvs"]
 
 
+def test_targets(tmp_path):
+    """The loss of a first step is against the float network's pictures, or against HR images.
+
+    The one is the error of 8 bits alone, and so is the smaller by far.
+    """
+    losses = {}
+    for target in ("float", "hr"):
+        out = tmp_path / target
+        qat_from_recipe("xcat_x3", smoke=True, steps=20, target=target, out=out)
+        first = json.loads((out / "log.jsonl").read_text().splitlines()[0])
+        losses[target] = first["loss"]
+    assert losses["float"] < losses["hr"] / 10
+
+
 def test_fine_tuning_keeps_loss_and_batches():
     """The recipe of the last stage is kept but for length and learning rate."""
     recipe = load_recipe("xcat_x3")
