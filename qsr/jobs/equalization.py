@@ -82,19 +82,16 @@ def equalized_if_better(
 
 
 def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -> None:
-    """Write down in a run folder which model was equalized, for :func:`equalized_before`.
-
-    Nothing is written of a model that stays as it was.
+    """Write down in a run folder what became of a model, for :func:`equalized_before`.
 
     Raises:
         StudyError: it cannot be written.
     """
-    if not found.kept:
-        return
     entry = {
         "original": model_hash(original),
         "model": model_hash(found.model),
         "gain_db": found.gain_db,
+        "kept": found.kept,
     }
     try:
         with replacing(folder.equalization) as unfinished:
@@ -108,16 +105,22 @@ def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -
 
 
 def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:
-    """Return what an earlier run in the folder made of a float model; None if it made nothing."""
+    """Return what an earlier run in the folder made of a float model, equalized or left as it was.
+
+    None if nothing is known of it.
+    """
     try:
         entry = json.loads(folder.equalization.read_text(encoding="utf-8"))
-        model = folder.float_model.read_bytes()
-        hashes, gain_db = (entry["original"], entry["model"]), float(entry["gain_db"])
-    except (OSError, ValueError, KeyError, TypeError):
+        hashes, gain_db = (entry["original"], entry["model"]), entry["gain_db"]
+        kept = bool(entry.get("kept", True))  # earlier versions wrote down no others
+        model = folder.float_model.read_bytes() if kept else original
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if hashes != (model_hash(original), model_hash(model)):
         return None
-    return Equalization(model, gain_db, kept=True)
+    if not (isinstance(gain_db, float) or (gain_db is None and not kept)):
+        return None
+    return Equalization(model, gain_db, kept=kept)
 
 
 def equalization_notes(found: Equalization | None) -> tuple[str, ...]:

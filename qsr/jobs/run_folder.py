@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def equalization(self) -> Path:
-        """What the float model was before it was equalized, if it was."""
+        """Whether the float model was equalized, and what it was before."""
         return self.path / "equalization.json"
 
     @property

@@ -8,7 +8,13 @@ import pytest
 from qsr.calibration import Scheme
 from qsr.data.pairs import find_pairs
 from qsr.errors import StudyError
-from qsr.jobs.equalization import equalized_if_better
+from qsr.jobs.equalization import (
+    Equalization,
+    equalized_before,
+    equalized_if_better,
+    keep_equalization,
+)
+from qsr.jobs.run_folder import RunFolder
 from qsr.jobs.search_repdata import search_repdata
 
 
@@ -85,6 +91,58 @@ def test_what_is_kept(equalized_run, uneven):
     assert entry["original"] != entry["model"]
     assert entry["gain_db"] >= 1
     assert (folder / "model_fp32.tflite").read_bytes() != uneven.read_bytes()
+
+
+def test_left_alone_is_remembered(network, images, tmp_path, monkeypatch):
+    """A run that left the network as it was is gone on with without equalizing it again."""
+    options = {
+        "candidates": images / "candidates",
+        "validation": images / "scored",
+        "out": tmp_path / "run",
+        "workers": 1,
+        "strategy": "all",
+    }
+    first = search_repdata(str(network), **options)
+    entry = json.loads((tmp_path / "run/equalization.json").read_text())
+    assert entry["original"] == entry["model"]
+    assert not entry["kept"]
+    monkeypatch.setattr("qsr.jobs.search_repdata.equalized_if_better", None)
+    again = search_repdata(str(network), **options)
+    assert again.resumed_models > 0
+    assert again.notes == first.notes
+
+
+@pytest.mark.parametrize("gain_db", [None, 0.5, 3.0])
+@pytest.mark.parametrize("kept", [True, False])
+def test_read_back(tmp_path, gain_db, kept):
+    """What is kept of a decision is read back as it was, for the same model alone."""
+    folder = RunFolder(tmp_path)
+    found = Equalization(b"equalized" if kept else b"original", gain_db, kept=kept)
+    keep_equalization(folder, b"original", found)
+    assert equalized_before(folder, b"original") == (None if kept and gain_db is None else found)
+    assert equalized_before(folder, b"another") is None
+
+
+def test_read_back_of_earlier_versions(tmp_path):
+    """Notes without a word on whether the equalized model was kept are of one that was."""
+    folder = RunFolder(tmp_path)
+    found = Equalization(b"equalized", 3.0, kept=True)
+    keep_equalization(folder, b"original", found)
+    entry = json.loads(folder.equalization.read_text())
+    del entry["kept"]
+    folder.equalization.write_text(json.dumps(entry))
+    assert equalized_before(folder, b"original") == found
+    folder.float_model.write_bytes(b"replaced")
+    assert equalized_before(folder, b"original") is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"original": 1, "model": 2}'])
+def test_damaged_notes(tmp_path, text):
+    """Damaged notes say nothing."""
+    folder = RunFolder(tmp_path)
+    assert equalized_before(folder, b"original") is None
+    folder.equalization.write_text(text)
+    assert equalized_before(folder, b"original") is None
 
 
 def test_no_gain(trained_xcat, images):
