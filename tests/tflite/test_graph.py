@@ -145,6 +145,87 @@ def test_with_ranges_changes_nothing_else(espcn):
     assert graph.with_ranges({}) == untouched
 
 
+def stored(model):
+    """Return every constant tensor as the interpreter reads it, by its number."""
+    interpreter = Interpreter(model_content=model)
+    return {
+        tensor.index: interpreter.get_tensor(tensor.index)
+        for tensor in Graph(model).tensors
+        if tensor.constant
+    }
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_with_constants(network, request, photographs):
+    """New values are in the named tensors and nowhere else, and the model computes with them."""
+    graph = Graph(request.getfixturevalue(network))
+    (kernel, bias) = next(one for one in graph.operators if one.kind == "CONV_2D").inputs[1:3]
+    values = {index: graph.constant(index)[::-1] // 2 for index in (kernel, bias)}
+    changed = graph.with_constants(values)
+    for index, found in stored(changed).items():
+        expected = values.get(index, graph.constant(index))
+        np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+        assert found.dtype == expected.dtype
+    assert len(Graph(changed).operators) == len(graph.operators)
+    (before,), (after,) = (
+        run_keeping(model, photographs["rocket"], [graph.output_index])[0]
+        for model in (graph.model, changed)
+    )
+    assert not np.array_equal(before, after)
+    back = Graph(changed).with_constants({index: graph.constant(index) for index in values})
+    ((again,), _) = run_keeping(back, photographs["rocket"], [graph.output_index])
+    np.testing.assert_array_equal(again, before)
+
+
+def test_with_constants_changes_nothing_else(trained_xcat):
+    """Values written once are neither in the graph nor in what it writes next."""
+    graph = Graph(trained_xcat)
+    bias = next(one for one in graph.operators if one.kind == "CONV_2D").inputs[2]
+    before = graph.constant(bias).copy()
+    graph.with_constants({bias: before + 1})
+    np.testing.assert_array_equal(graph.constant(bias), before)
+    np.testing.assert_array_equal(stored(graph.with_constants({}))[bias], before)
+
+
+@pytest.fixture
+def shared(espcn):
+    """A model in which two constants of one shape share what is stored: ``(graph, one, other)``."""
+    flat = schema.ModelT.InitFromPackedBuf(espcn, 0)
+    graph = Graph(espcn)
+    one = next(step for step in graph.operators if step.kind == "CONV_2D").inputs[2]
+    tensors = flat.subgraphs[0].tensors
+    twin = schema.TensorT()
+    twin.__dict__ |= tensors[one].__dict__ | {"name": b"twin"}
+    tensors.append(twin)
+    return Graph(_pack(flat)), one, len(tensors) - 1
+
+
+@pytest.mark.parametrize("changed", [[0], [1], [0, 1]])
+def test_with_shared_constants(shared, changed):
+    """A constant that shares what is stored with another is changed alone, and in the copy only."""
+    graph, *twins = shared
+    before = graph.constant(twins[0])
+    values = {twins[place]: before + 1 + place for place in changed}
+    after = Graph(graph.with_constants(values))
+    for index in twins:
+        np.testing.assert_array_equal(after.constant(index), values.get(index, before))
+        untouched = Graph(graph.with_constants({}))
+        np.testing.assert_array_equal(untouched.constant(index), before)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda values: values[:-1], lambda values: values[None], lambda values: values.astype("f8")],
+)
+def test_constants_of_another_kind(espcn, wrong):
+    """Values of another shape or type are refused by the tensor's name."""
+    graph = Graph(espcn)
+    bias = next(one for one in graph.operators if one.kind == "CONV_2D").inputs[2]
+    with pytest.raises(ValueError, match="in place of float32") as caught:
+        graph.with_constants({bias: wrong(graph.constant(bias))})
+    assert graph.tensors[bias].name in str(caught.value)
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_pruned(network, request, photographs):
     """A pruned model gives its tensors as they are, and runs nothing that they do not need."""
