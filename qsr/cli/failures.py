@@ -1,7 +1,9 @@
 """How a failure reaches a person: one line on standard error, and an exit code."""
 
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -11,6 +13,9 @@ from qsr.errors import QsrError
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of the signal."""
 
+TERMINATED = 143
+"""Exit code after a plain ``kill``: 128 and SIGTERM's number."""
+
 NOBODY_READS = 141
 """Exit code when whoever read the output has left, as ``head`` does: 128 and SIGPIPE's number."""
 
@@ -19,18 +24,24 @@ NOBODY_READS = 141
 def one_line_failures(words: Sequence[str]) -> Iterator[None]:
     """Turn what is raised inside into one line and an exit code.
 
+    A plain ``kill`` (SIGTERM) ends the command as Ctrl-C does: worker processes are ended too.
+
     Args:
         words: the command line, without ``qsr``; shown after Ctrl-C.
 
     Raises:
         SystemExit: in place of any other exception.
     """
+    go_on = f"To go on: {shlex.join(['qsr', *words])}"
     try:
-        yield
+        with _sigterm_raised():
+            yield
     except QsrError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail(f"stopped. To go on: {shlex.join(['qsr', *words])}", INTERRUPTED)
+        _fail(f"stopped. {go_on}", INTERRUPTED)
+    except _Terminated:
+        _fail(f"terminated. {go_on}", TERMINATED)
     except BrokenPipeError:
         sys.exit(NOBODY_READS)
     except MemoryError:
@@ -46,6 +57,29 @@ def one_line_failures(words: Sequence[str]) -> Iterator[None]:
             "comes from)",
             1,
         )
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; no Exception, so that nothing takes it for a failure of its own."""
+
+
+@contextmanager
+def _sigterm_raised() -> Iterator[None]:
+    """Raise SIGTERM as :class:`_Terminated`, once, unless the caller has it ignored or handled."""
+
+    def handle(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # who asks again does not want to wait
+        raise _Terminated
+
+    usual = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _said_by_typer(error: Exception) -> str:

@@ -4,8 +4,10 @@ import errno
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,42 @@ class TestKinds:
         words.insert(place, "--debug")
         with pytest.raises(type(error), match=str(error)):
             main(words)
+
+    @pytest.fixture
+    def killed(self, monkeypatch):
+        """Make ``qsr evaluate`` send this process SIGTERM, and come to nothing after it."""
+
+        def kill(*_, **__):
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise UsageError("not stopped")
+
+        monkeypatch.setattr("qsr.jobs.evaluate.evaluate_with_costs", kill)
+        before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        yield
+        signal.signal(signal.SIGTERM, before)
+
+    @pytest.mark.usefixtures("killed")
+    def test_terminated(self, qsr):
+        """A plain kill exits with 143 and the command that goes on, and the next one is as usual."""
+        said = qsr("evaluate", "my net.tflite")
+        assert (said.code, said.out) == (143, "")
+        text = said.err.removeprefix("qsr: terminated. To go on: ")
+        assert shlex.split(text) == ["qsr", "evaluate", "my net.tflite"]
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    @pytest.mark.usefixtures("killed")
+    def test_termination_is_the_callers(self, qsr):
+        """Whoever has SIGTERM ignored or handled keeps it so."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert "not stopped" in qsr("evaluate", "xcat").failure
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+    @pytest.mark.usefixtures("killed")
+    def test_in_a_thread(self, qsr, failing):
+        """In a thread, which cannot handle signals, commands run as ever."""
+        failing(UsageError("give two"))
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(qsr, "evaluate", "xcat").result().failure == "qsr: give two"
 
     def test_interrupted(self, qsr, failing):
         """Ctrl-C exits with 130 and the command that goes on, ready to be pasted."""

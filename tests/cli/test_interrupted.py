@@ -120,6 +120,20 @@ def test_interrupted(*, stopped, gone_on_with, slow, workers, whole_group, kind)
     assert (report["racing"] is None) == (kind == "selection")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_terminated(stopped, gone_on_with, slow, workers):
+    """So does a plain kill, without a word from Python's own processes."""
+    words = ["--exact", "--workers", str(workers)]
+    code, out, err, journal = stopped(words, "selection", signal.SIGTERM, whole_group=False)
+    assert (code, out) == (143, "")
+    *progress, last = err.splitlines()
+    assert shlex.split(last.removeprefix("qsr: terminated. To go on: ")) == [
+        *("qsr", *slow, *words, "--out", str(journal.parent)),
+    ]
+    assert all(line.count(": ") == 1 for line in progress)
+    gone_on_with(journal, "--exact")
+
+
 def test_killed(stopped, gone_on_with):
     """A kill leaves no worker either, and nothing that was finished is measured again."""
     words = ["--exact", "--workers", "2"]
