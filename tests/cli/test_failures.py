@@ -86,7 +86,7 @@ class TestKinds:
 
     @pytest.mark.usefixtures("killed")
     def test_terminated(self, qsr):
-        """A plain kill exits with 143 and the command that goes on, and the next one is as usual."""
+        """A plain kill exits with 143 and the command that goes on; the next one is as usual."""
         said = qsr("evaluate", "my net.tflite")
         assert (said.code, said.out) == (143, "")
         text = said.err.removeprefix("qsr: terminated. To go on: ")
