@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict
 from math import nan
 from os import PathLike
 from pathlib import Path
@@ -177,7 +176,7 @@ def study_identity(
     return {
         "model": model,
         "reader": reader,
-        "scheme": asdict(scheme),
+        "scheme": scheme.identity,
         "validation": dict(validation),
         "versions": versions(),
     }

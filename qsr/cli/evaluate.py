@@ -68,10 +68,11 @@ def evaluate(
     if json:
         print_json(report)
     else:
-        _print(report)
+        print_evaluation(report)
 
 
-def _print(report: "EvaluationReport") -> None:
+def print_evaluation(report: "EvaluationReport") -> None:
+    """Print a table for each set of images, and how times were taken."""
     several, timed = len(report.costs) > 1, report.lr_size is not None
     columns = ["model", "PSNR RGB\n(dB)", "PSNR Y\n(dB)", "SSIM Y"]
     columns += ["drop RGB\n(dB) [95 %]", "worst image\n(dB)"] if several else []
@@ -97,12 +98,34 @@ def _print(report: "EvaluationReport") -> None:
             row += [_of_ratio(cost)] if several and timed else []
             rows.append(row)
         print_table(f"{result.data}: {len(result.evaluations[0].images)} images", columns, rows)
-    if report.lr_size is not None:
-        height, width = report.lr_size
-        typer.echo(f"times: input {width}x{height}, 1 thread of {report.host}, in turns")
-        for cost in report.costs:
-            if cost.untimed and cost.file_bytes is not None:
-                typer.echo(f"no time of {cost.model}: {cost.untimed}")
+    _print_times(report)
+
+
+def print_costs(report: "EvaluationReport") -> None:
+    """Print what models cost, without scores."""
+    rows = [
+        [
+            cost.model,
+            "" if cost.file_bytes is None else f"{cost.file_bytes / _BYTES_PER_KB:.1f}",
+            "" if cost.latency is None else f"{cost.latency.median_ms:.1f}",
+            _of_ratio(cost),
+        ]
+        for cost in report.costs
+    ]
+    columns = ["model", "size\n(kB)", "median\n(ms)", "times the first\n[95 %]"]
+    print_table("size and time", columns, rows)
+    _print_times(report)
+
+
+def _print_times(report: "EvaluationReport") -> None:
+    """Say how times were taken."""
+    if report.lr_size is None:
+        return
+    height, width = report.lr_size
+    typer.echo(f"times: input {width}x{height}, 1 thread of {report.host}, in turns")
+    for cost in report.costs:
+        if cost.untimed and cost.file_bytes is not None:
+            typer.echo(f"no time of {cost.model}: {cost.untimed}")
 
 
 def _of_drop(drop: "Drop | None") -> list[str]:

@@ -11,7 +11,12 @@ Model = Annotated[
     ),
 ]
 SchemeName = Annotated[
-    str, typer.Option("--scheme", help="uint8, int8, uint8-per-tensor or int8-per-tensor.")
+    str,
+    typer.Option(
+        "--scheme",
+        help="uint8, int8, uint8-per-tensor, int8-per-tensor, or uint8-16x8 and int8-16x8 with "
+        "activations of 16 bits.",
+    ),
 ]
 PinIo = Annotated[
     bool,

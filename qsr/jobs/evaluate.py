@@ -1,6 +1,6 @@
 """Scores of several models on several sets of images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -156,7 +156,7 @@ def evaluate_with_costs(
             skip_bad_images=skip_bad_images,
             on_progress=on_progress,
         ),
-        costs=_costs(models, loaded, lr_size, on_progress),
+        costs=costs_of(models, loaded, lr_size, on_progress=on_progress),
         lr_size=lr_size,
         threads=1,
         host=host_name(),
@@ -215,6 +215,57 @@ def common_scale(facts: Mapping[str, ModelFacts], default: int) -> int:
     return next(iter(scales), default)
 
 
+def least_lr_to_score(facts: Iterable[ModelFacts], scale: int) -> int:
+    """Return the shortest side of LR images that models can be scored on, in pixels.
+
+    Args:
+        facts: of the models.
+        scale: HR size over LR size.
+    """
+    to_score = 2 + ceil(_SSIM_WINDOW / scale)  # one LR pixel's worth is shaved off each border
+    return max([to_score, *(fact.smallest_side for fact in facts)])
+
+
+def costs_of(
+    models: Sequence[str],
+    loaded: Mapping[str, bytes],
+    lr_size: tuple[int, int] | None,
+    *,
+    on_progress: Progress = silent,
+) -> tuple[Cost, ...]:
+    """Find out what models cost; a model that cannot take a picture of that size has no time.
+
+    Args:
+        models: what they are called; the first is what the times of the others are compared with.
+        loaded: content of each; what is missing costs nothing known.
+        lr_size: height and width of the picture to take times on, in pixels; None takes none.
+        on_progress: called while working.
+
+    Raises:
+        ModelError: a model cannot be run.
+    """
+    untimed = {model: _untimed(model, loaded.get(model), lr_size) for model in models}
+    timed = [model for model in loaded if not untimed[model]]
+    taken = host_times(
+        [(model, loaded[model]) for model in timed],
+        lr_size=lr_size or CHALLENGE_LR_SIZE,
+        rounds=_ROUNDS,
+        on_round=partial(on_progress, "take times"),
+    )
+    times = dict(zip(timed, taken, strict=True))
+    first = times.get(models[0])
+    return tuple(
+        Cost(
+            model=model,
+            file_bytes=len(loaded[model]) if model in loaded else None,
+            latency=summary(times[model]) if model in times else None,
+            ratio=time_ratio(times[model], first) if index and first and model in times else None,
+            untimed=untimed[model],
+        )
+        for index, model in enumerate(models)
+    )
+
+
 def _loaded(models: Sequence[str], data: Sequence[Path], scale: int) -> dict[str, bytes]:
     """Load models, once what can be checked at once is."""
     if not 1 <= scale <= MAX_FACTOR:
@@ -235,8 +286,7 @@ def _scored(
     """Score models on all sets, once every image of each was looked at."""
     facts = {model: inspect_model(content, source=model) for model, content in loaded.items()}
     scale = common_scale(facts, scale)
-    to_score = 2 + ceil(_SSIM_WINDOW / scale)  # one LR pixel's worth is shaved off each border
-    least_lr = max([to_score, *(fact.smallest_side for fact in facts.values())])
+    least_lr = least_lr_to_score(facts.values(), scale)
     with TemporaryDirectory(prefix="qsr-") as scratch:
         folders = list(data) or [write_bundled(Path(scratch) / "bundled")[1]]
         checked = [
@@ -283,35 +333,6 @@ def _drop(first: Sequence[ImageScore], images: Sequence[ImageScore]) -> Drop:
         mean_db=paired_bootstrap(reference, scores),
         worst_image=images[worst].name,
         worst_db=drops[worst],
-    )
-
-
-def _costs(
-    models: Sequence[str],
-    loaded: Mapping[str, bytes],
-    lr_size: tuple[int, int] | None,
-    on_progress: Progress,
-) -> tuple[Cost, ...]:
-    """Find out what models cost; a model that cannot take a picture of that size has no time."""
-    untimed = {model: _untimed(model, loaded.get(model), lr_size) for model in models}
-    timed = [model for model in loaded if not untimed[model]]
-    taken = host_times(
-        [(model, loaded[model]) for model in timed],
-        lr_size=lr_size or CHALLENGE_LR_SIZE,
-        rounds=_ROUNDS,
-        on_round=partial(on_progress, "take times"),
-    )
-    times = dict(zip(timed, taken, strict=True))
-    first = times.get(models[0])
-    return tuple(
-        Cost(
-            model=model,
-            file_bytes=len(loaded[model]) if model in loaded else None,
-            latency=summary(times[model]) if model in times else None,
-            ratio=time_ratio(times[model], first) if index and first and model in times else None,
-            untimed=untimed[model],
-        )
-        for index, model in enumerate(models)
     )
 
 

@@ -1,24 +1,28 @@
-"""One integer model from representative images chosen by hand, or from ranges measured before."""
+"""Integer models from representative images chosen by hand, or from ranges measured before."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from qsr import calibration
+from qsr.calibration.float_layers import float_operators
 from qsr.calibration.quantize import picture_ranges
-from qsr.calibration.ranges import Reader
-from qsr.calibration.scheme import scheme_named
 from qsr.data.pairs import find_all_pairs, lr_images
 from qsr.errors import UsageError
-from qsr.jobs.images import check_there, usable
+from qsr.jobs.evaluate import EvaluationReport
+from qsr.jobs.images import usable
 from qsr.jobs.models import load_float
-from qsr.jobs.progress import Progress, silent
-from qsr.quantization.bias_correction import correct_biases
+from qsr.jobs.quantize_request import Request, Settings, outs_of
+from qsr.jobs.quantize_steps import CORRECTED, EQUALIZED, Made, Measured, Sources, Step, make
+from qsr.jobs.quantize_validation import Validation, compared, validation_images
 from qsr.quantization.equalize import equalize
 from qsr.tflite.files import write_model
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import Image, inspect_model
+
+LR_SIZE = (180, 320)
+"""Height and width of the picture that times are for: 16-bit kernels take seconds for larger."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,12 @@ class QuantizeReport:
         float_bytes: size of the float model.
         integer_bytes: size of the integer model.
         equalized: whether the float model's channels were rescaled first; False too if no layer of
-            it can be.
-        biases_corrected: whether the integer model's biases were corrected.
+            it can be, or if that was seen not to help.
+        biases_corrected: whether the integer model's biases were corrected; False too if that was
+            seen not to help.
+        steps: what each of the two gave, if it was asked for.
+        removed: kinds of the operators that were removed as they copied bytes.
+        in_float: operators that compute in float, as ``kind layer``.
         skipped: one line on each image that was left out as unusable.
     """
 
@@ -50,7 +58,25 @@ class QuantizeReport:
     integer_bytes: int
     equalized: bool
     biases_corrected: bool
+    steps: tuple[Step, ...]
+    removed: tuple[str, ...]
+    in_float: tuple[str, ...]
     skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SchemesReport:
+    """Integer models of several schemes, side by side.
+
+    Attributes:
+        quantized: what was made, per scheme.
+        comparison: scores and costs of the float model, and of the integer models, which are named
+            after their schemes; no scores without validation images, and None if there is but one
+            scheme too.
+    """
+
+    quantized: tuple[QuantizeReport, ...]
+    comparison: EvaluationReport | None
 
 
 def quantize_model(
@@ -58,16 +84,8 @@ def quantize_model(
     repdata: Sequence[Path] = (),
     out: Path | None = None,
     *,
-    ranges: Path | None = None,
-    save_ranges: Path | None = None,
     scheme: str = "uint8",
-    pin_io: bool = True,
-    reader: Reader = "exact",
-    images_are_lr: bool = False,
-    equalized: bool = False,
-    biases_corrected: bool = False,
-    skip_bad_images: bool = False,
-    on_progress: Progress = silent,
+    **settings: Unpack[Settings],
 ) -> QuantizeReport:
     """Quantize a float model with representative images, or with ranges measured before.
 
@@ -76,19 +94,8 @@ def quantize_model(
         repdata: images and folders of images: photographs, of which LR is made by bicubic
             downscaling, or folders of LR/HR images.
         out: path of the integer model; ``model_<scheme>.tflite`` in the current folder if None.
-        ranges: calibration result of qsr or of LiteRT's quantizer, as JSON, in place of images.
-        save_ranges: where to write the ranges that the integer model is made with, pinned ends
-            too, in the same JSON; nowhere if None.
         scheme: name of a quantization scheme.
-        pin_io: give input and output their true grid, whatever the images hold.
-        reader: ``exact``, or ``converter`` for the ranges that ``TFLiteConverter`` would record.
-        images_are_lr: the images are LR already: feed them as they are.
-        equalized: rescale the float model's channels by the images first, where that leaves its
-            function alone (:mod:`qsr.quantization.equalize`).
-        biases_corrected: give the integer model's channels the float model's means on the images
-            (:mod:`qsr.quantization.bias_correction`).
-        skip_bad_images: leave unusable images out instead of stopping.
-        on_progress: called while working.
+        **settings: see :class:`Settings`.
 
     Returns:
         What was quantized.
@@ -99,116 +106,185 @@ def quantize_model(
             be written.
         StudyError: ``ranges`` cannot be read or is of another model, or ``save_ranges`` cannot be
             written.
-        UsageError: unknown scheme or reader, neither images nor ranges or both, options about
-            images without any, or ``out`` or ``save_ranges`` is no name for a new file.
+        UsageError: unknown scheme, reader or layer, a package that the scheme needs is missing,
+            neither images nor ranges or both, options about images without any, or ``out`` or
+            ``save_ranges`` is no name for a new file.
     """
-    chosen_scheme = scheme_named(scheme, pin_io=pin_io)
-    about_images = (reader != "exact", images_are_lr, equalized, biases_corrected, skip_bad_images)
-    _check_source(repdata, ranges, about_images=any(about_images))
-    if equalized and save_ranges is not None:
-        raise UsageError(
-            "--save-ranges would write the ranges of the equalized network, which fit no other; "
-            "leave out --save-ranges or --equalize"
-        )
-    out = out or Path(f"model_{scheme}.tflite")
-    _check_new(out, _INTEGER_MODEL)
-    if out.exists() and Path(model).exists() and out.samefile(model):
-        raise UsageError(f"{out}: is the float model itself; give the integer model another name")
-    if save_ranges is not None:
-        _check_new(save_ranges, _SAVED_RANGES)
-        if ranges is not None and save_ranges.exists() and save_ranges.samefile(ranges):
-            raise UsageError(f"{save_ranges}: is what --ranges reads; give another --save-ranges")
-    check_there(repdata)
-    original = content = load_float(model)
-    images: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    pictures: tuple[Image, ...] = ()
-    if ranges is not None:
-        merged = calibration.read_litert_json(ranges, content, source=model)
-    else:
-        facts = inspect_model(content, source=model)
-        pairs, skipped = usable(
-            find_all_pairs(repdata, 1 if images_are_lr else facts.scale),
-            least_lr=facts.smallest_side,
-            skip_bad=skip_bad_images,
-            stage="check images",
-            on_progress=on_progress,
-        )
-        if equalized or biases_corrected:
-            pictures = tuple(pair.load_lr() for pair in pairs)
-        if equalized:
-            content = equalize(content, pictures, source=model)
-        table = calibration.collect(
-            content,
-            lr_images(pairs),
-            reader=reader,
-            on_image=lambda done: on_progress("measure ranges", done, len(pairs)),
-            source=model,
-        )
-        images, merged = table.images, table.merged()
-    integer = calibration.quantize(content, merged, chosen_scheme, source=model)
-    if biases_corrected:
-        integer = correct_biases(content, integer, pictures, source=model)
-    inspect_model(integer, source=str(out))
-    if save_ranges is not None:
-        known = picture_ranges(Graph(content), source=model) if pin_io else {}
-        calibration.write_litert_json(merged.with_known(known), save_ranges, images=images)
-    write_model(out, integer)
-    return QuantizeReport(
-        model=model,
-        images=images,
-        ranges=None if ranges is None else str(ranges),
-        scheme=scheme,
-        integer_model=str(out),
-        saved_ranges=None if save_ranges is None else str(save_ranges),
-        float_bytes=len(content),
-        integer_bytes=len(integer),
-        equalized=content != original,
-        biases_corrected=biases_corrected,
-        skipped=skipped,
-    )
+    report = quantize_schemes(model, repdata, out, schemes=[scheme], **settings)
+    return report.quantized[0]
 
 
-def _check_source(repdata: Sequence[Path], ranges: Path | None, *, about_images: bool) -> None:
-    """Raise UsageError unless there are images, or else ranges and no options about images."""
-    if not repdata and ranges is None:
-        raise UsageError(
-            "give at least one representative image with --repdata, or measured ranges with "
-            "--ranges"
+def quantize_schemes(
+    model: str,
+    repdata: Sequence[Path] = (),
+    out: Path | None = None,
+    *,
+    schemes: Sequence[str],
+    data: Sequence[Path] = (),
+    lr_size: tuple[int, int] = LR_SIZE,
+    **settings: Unpack[Settings],
+) -> SchemesReport:
+    """Quantize a float model in one scheme or several, as :func:`quantize_model`.
+
+    The ranges are measured once. The integer models are compared with the float model if they are
+    several, or if there are validation images; equalization and bias correction are each kept only
+    if they help on those.
+
+    Args:
+        model: as there.
+        repdata: as there.
+        out: with one scheme as there; else the folder of ``model_<scheme>.tflite``, the current
+            one if None.
+        schemes: names of quantization schemes.
+        data: folders of validation images, photographs or LR/HR images; those that are
+            representative too are left out.
+        lr_size: height and width of the picture that times are for, in pixels; for a model that
+            takes one size alone it is that.
+        **settings: see :class:`Settings`.
+
+    Returns:
+        What was quantized, and how the models compare.
+
+    Raises:
+        ImageError: as there.
+        ModelError: as there.
+        StudyError: as there.
+        UsageError: as there, a scheme is named twice or none, ``out`` is no folder, a side of
+            ``lr_size`` is below 1, or no validation image is left.
+    """
+    asked = Request(model, tuple(repdata), outs_of(schemes, out), tuple(data), **settings)
+    if min(lr_size) < 1:
+        raise UsageError(f"a picture of {lr_size[1]}x{lr_size[0]} pixels has no times")
+    asked.check()
+    start = _start(asked)
+    fixed = inspect_model(start.original, source=model).fixed_size
+    with validation_images(
+        data,
+        start.original,
+        start.hashes,
+        skip_bad=asked.skip_bad_images,
+        source=model,
+        on_progress=asked.on_progress,
+    ) as validation:
+        made = _made(asked, start, validation)
+        reports = _written(asked, start, made)
+        if validation is None and len(made) == 1:
+            return SchemesReport(reports, None)
+        contents = {scheme: one.model for scheme, one in zip(asked.outs, made, strict=True)}
+        comparison = compared(
+            {f"{model} (FP32)": start.original, **contents},
+            validation,
+            fixed or lr_size,
+            on_progress=asked.on_progress,
         )
-    if repdata and ranges is not None:
-        raise UsageError("give representative images or --ranges, not both")
-    if ranges is not None and about_images:
-        raise UsageError(
-            "--reader, --lr, --equalize, --correct-biases and --skip-bad-images are about images; "
-            "leave them out with --ranges"
-        )
+    return SchemesReport(reports, comparison)
 
 
 @dataclass(frozen=True)
-class _Product:
-    """A file that is made: what it is, how its name ends, and the option that names it."""
+class _Start:
+    """What was loaded and measured.
 
-    what: str
-    suffix: str
-    option: str
+    Attributes:
+        original: content of the float ``.tflite`` file.
+        sources: what integer models are made of.
+        images: names of the representative images.
+        hashes: of their pixels.
+        skipped: one line on each that was left out.
+    """
+
+    original: bytes
+    sources: Sources
+    images: tuple[str, ...]
+    hashes: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
-_INTEGER_MODEL = _Product("the integer model", ".tflite", "-o")
-_SAVED_RANGES = _Product("the file of ranges", ".json", "--save-ranges")
+def _start(asked: Request) -> _Start:
+    """Load the model and measure its ranges, and those of the equalized network."""
+    content = load_float(asked.model)
+    float_operators(Graph(content), asked.float_layers, source=asked.model)
+    if asked.ranges is not None:
+        ranges = calibration.read_litert_json(asked.ranges, content, source=asked.model)
+        return _Start(content, Sources(Measured(content, ranges), None, ()), (), (), ())
+    facts = inspect_model(content, source=asked.model)
+    pairs, skipped = usable(
+        find_all_pairs(asked.repdata, 1 if asked.images_are_lr else facts.scale),
+        least_lr=facts.smallest_side,
+        skip_bad=asked.skip_bad_images,
+        stage="check images",
+        on_progress=asked.on_progress,
+    )
+    pictures: tuple[Image, ...] = ()
+    if asked.equalized or asked.biases_corrected:
+        pictures = tuple(pair.load_lr() for pair in pairs)
 
-
-def _check_new(path: Path, product: _Product) -> None:
-    """Raise UsageError if a file cannot be made there."""
-    if path.suffix != product.suffix:
-        raise UsageError(f"{path}: give {product.what} a name that ends in {product.suffix}")
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder; give {product.what} the name of a file")
-    if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
-        raise UsageError(
-            f"{path}: {path.parent} cannot be written to; give another {product.option}"
+    def measured(network: bytes, stage: str) -> calibration.RangeTable:
+        return calibration.collect(
+            network,
+            lr_images(pairs),
+            reader=asked.reader,
+            on_image=lambda done: asked.on_progress(stage, done, len(pairs)),
+            source=asked.model,
         )
-    if not path.parent.is_dir():
-        raise UsageError(
-            f"{path}: no folder {path.parent}; make it first, or give another {product.option}"
+
+    table = measured(content, "measure ranges")
+    rescaled = None
+    if asked.equalized:
+        network = equalize(content, pictures, source=asked.model)
+        if network != content:
+            ranges = measured(network, "measure ranges of the equalized network").merged()
+            rescaled = Measured(network, ranges)
+    sources = Sources(Measured(content, table.merged()), rescaled, pictures)
+    return _Start(content, sources, table.images, table.image_hashes, skipped)
+
+
+def _made(asked: Request, start: _Start, validation: Validation | None) -> list[Made]:
+    """Make the model of each scheme."""
+    made = []
+    for done, scheme in enumerate(asked.schemes, start=1):
+        made.append(
+            make(
+                start.sources,
+                scheme,
+                equalized=asked.equalized,
+                biases_corrected=asked.biases_corrected,
+                keep_clip=asked.keep_clip,
+                mean_psnr_db=None if validation is None else validation.mean_psnr_db,
+                source=asked.model,
+            )
         )
+        asked.on_progress("quantize", done, len(asked.outs))
+    for one, out in zip(made, asked.outs.values(), strict=True):
+        inspect_model(one.model, source=str(out))
+    return made
+
+
+def _written(asked: Request, start: _Start, made: Sequence[Made]) -> tuple[QuantizeReport, ...]:
+    """Write the models and the ranges."""
+    plain, saved = start.sources.plain, asked.save_ranges
+    if saved is not None:
+        known = picture_ranges(Graph(plain.model), source=asked.model) if asked.pin_io else {}
+        calibration.write_litert_json(plain.ranges.with_known(known), saved, images=start.images)
+    reports = []
+    for (scheme, out), one in zip(asked.outs.items(), made, strict=True):
+        write_model(out, one.model)
+        kept = {step.step for step in one.steps if step.kept}
+        reports.append(
+            QuantizeReport(
+                model=asked.model,
+                images=start.images,
+                ranges=None if asked.ranges is None else str(asked.ranges),
+                scheme=scheme,
+                integer_model=str(out),
+                saved_ranges=None if saved is None else str(saved),
+                float_bytes=len(start.original),
+                integer_bytes=len(one.model),
+                equalized=EQUALIZED in kept,
+                biases_corrected=CORRECTED in kept,
+                steps=one.steps,
+                removed=one.removed,
+                in_float=one.in_float,
+                skipped=start.skipped,
+            )
+        )
+    return tuple(reports)

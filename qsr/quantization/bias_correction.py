@@ -15,8 +15,6 @@ from qsr.quantization.channels import measure_channels
 from qsr.tflite.graph import Graph, Tensor
 from qsr.tflite.runtime import Image, Runner, inspect_model
 
-_INT32 = np.iinfo(np.int32)
-
 
 def correct_biases(
     float_model: bytes, integer_model: bytes, images: Sequence[Image], *, source: str = "model"
@@ -56,7 +54,8 @@ def correct_biases(
         steps = np.rint((wanted - real) / bias.scale)
         if steps.any():
             stored = current.constant(bias.index) + steps
-            changed = np.clip(stored, _INT32.min, _INT32.max).astype(np.int32)
+            ends = np.iinfo(bias.dtype)
+            changed = np.clip(stored, ends.min, ends.max).astype(bias.dtype)
             corrected = current.with_constants({bias.index: changed})
     return corrected
 
@@ -79,13 +78,13 @@ class _Layer:
 def _layers(float_graph: Graph, graph: Graph) -> Iterator[_Layer]:
     """Yield the integer model's layers with a bias of their own, in order of execution.
 
-    The quantizer keeps the names of tensors, but for the output's.
+    The quantizers keep the names of tensors, but for the output's.
     """
     by_name = {tensor.name: tensor.index for tensor in float_graph.activations}
     by_name = {name: index for name, index in by_name.items() if index in float_graph.producer}
-    last = graph.producer.get(graph.output_index)
-    converts = last is not None and last.kind in {"QUANTIZE", "DEQUANTIZE"}
-    end = last.inputs[0] if last is not None and converts else graph.output_index
+    end = graph.output_index
+    while end in graph.producer and graph.producer[end].kind in {"QUANTIZE", "DEQUANTIZE"}:
+        end = graph.producer[end].inputs[0]
     for operator in graph.operators:
         bias, result = bias_of(operator), operator.outputs[0]
         if bias is None or not _is_bias(graph, bias):
@@ -102,7 +101,7 @@ def _is_bias(graph: Graph, index: int) -> bool:
     tensor = graph.tensors[index]
     return (
         tensor.constant
-        and tensor.dtype == "int32"
+        and tensor.dtype in {"int32", "int64"}
         and tensor.scale.size in {1, *tensor.shape}
         and len(graph.consumers[index]) == 1
     )

@@ -1,7 +1,7 @@
 """A ``.tflite`` file as tensors, operators and quantization: read it, edit it, write it back."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -283,6 +283,16 @@ class Graph:
                 new.outputs = [places.get(index, index) for index in operator.outputs]
                 operators.append(new)
         main.operators = operators
+        return _pack(flat)
+
+    def edited(self, edit: Callable[[Any], None]) -> bytes:
+        """Return the model after any change.
+
+        Args:
+            edit: changes the objects of the flatbuffer schema, a ``ModelT`` read for it alone.
+        """
+        flat = schema.ModelT.InitFromPackedBuf(self.model, 0)
+        edit(flat)
         return _pack(flat)
 
     def _tensor(self, index: int, flat: Any, name: str) -> Tensor:

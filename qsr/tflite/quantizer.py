@@ -5,7 +5,7 @@ the public ``TFLiteConverter``.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,12 @@ def record_ranges(
 
 
 def quantize_calibrated(
-    model: bytes, *, io_dtype: str, per_channel: bool, source: str = "model"
+    model: bytes,
+    *,
+    io_dtype: str,
+    per_channel: bool,
+    float_nodes: Collection[str] = (),
+    source: str = "model",
 ) -> bytes:
     """Turn a float model that carries ranges into an integer one. Takes about 10 ms.
 
@@ -60,6 +65,8 @@ def quantize_calibrated(
         model: content of a float ``.tflite`` file with a (minimum, maximum) in each activation.
         io_dtype: ``uint8``, ``int8`` or ``float32`` at both ends.
         per_channel: one scale per output channel of a convolution, not one per kernel.
+        float_nodes: what the operators that stay in float make: the names of their tensors. Those
+            that only move values follow the operators around them, whether named or not.
         source: named in errors.
 
     Returns:
@@ -77,6 +84,7 @@ def quantize_calibrated(
                     disable_per_channel=not per_channel,
                     input_data_type=dtypes[io_dtype],
                     output_data_type=dtypes[io_dtype],
+                    denylisted_nodes=set(float_nodes) or None,
                 )
             )
         except Exception as error:  # noqa: BLE001 (the binding raises whatever MLIR reports)

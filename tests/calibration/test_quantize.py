@@ -1,5 +1,7 @@
 """Integer models: the grids of the picture's tensors, what a scheme changes, what is refused."""
 
+import json
+
 import numpy as np
 import pytest
 import skimage.data
@@ -181,13 +183,44 @@ class TestScheme:
         with pytest.raises(UsageError, match=r"uint8, int8, float32, not 'int16'"):
             cal.Scheme(io="int16")
 
+    @pytest.mark.parametrize(
+        ("settings", "named"),
+        [
+            ({"activation_bits": 4}, "8 or 16, not 4"),
+            ({"activation_bits": 16, "io": "float32"}, "between ends of uint8 or int8"),
+        ],
+    )
+    def test_activation_bits(self, settings, named):
+        """Activations have 8 bits, or 16 between ends of 8."""
+        with pytest.raises(UsageError, match=named):
+            cal.Scheme(**settings)
+
+    def test_identity(self):
+        """A scheme of before is written down as before, so that its studies are known again."""
+        assert cal.Scheme().identity == {"io": "uint8", "per_channel": True, "pin_io": True}
+        assert repr(cal.Scheme()) == "Scheme(io='uint8', per_channel=True, pin_io=True)"
+
+    @pytest.mark.parametrize(
+        "scheme",
+        [*SCHEMES.values(), cal.Scheme(activation_bits=16, float_layers=("a", "b"), pin_io=False)],
+    )
+    def test_identity_whole(self, scheme):
+        """What is written down of a scheme is all of it, and stays what it is as JSON."""
+        read = json.loads(json.dumps(scheme.identity))
+        assert read == scheme.identity
+        kept = tuple(read.pop("float_layers", ()))
+        assert cal.Scheme(**read, float_layers=kept) == scheme
+        assert eval(repr(scheme), {"Scheme": cal.Scheme}).identity == scheme.identity  # noqa: S307
+
     @pytest.mark.parametrize("pin_io", [True, False])
     @pytest.mark.parametrize("name", SCHEMES)
     def test_named(self, name, pin_io):
         """A scheme found by its name is what the name says."""
         scheme = scheme_named(name, pin_io=pin_io)
-        assert scheme.io == name.removesuffix("-per-tensor")
-        assert scheme.per_channel == (not name.endswith("-per-tensor"))
+        io, *rest = name.split("-", 1)
+        assert scheme.io == io
+        assert scheme.per_channel == (rest != ["per-tensor"])
+        assert scheme.activation_bits == (16 if rest == ["16x8"] else 8)
         assert scheme.pin_io == pin_io
 
     def test_unknown_name(self):
