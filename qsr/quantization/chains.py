@@ -76,12 +76,12 @@ def bias_of(operator: Operator) -> int | None:
 
 def _chain_from(graph: Graph, first: Operator) -> Chain | None:
     """Return the chain that an operator begins, or None."""
-    if first.kind not in _DATA or not _own(graph, first, first.inputs[_KERNEL]):
+    if first.kind not in _DATA or not is_own(graph, first, first.inputs[_KERNEL]):
         return None
     axis = 3 if first.kind == "DEPTHWISE_CONV_2D" else 0
     channels = graph.tensors[first.inputs[_KERNEL]].shape[axis]
     bias = bias_of(first)
-    if bias is not None and not _scalable_bias(graph, first, bias):
+    if bias is not None and not scalable_bias(graph, first, bias):
         return None
     fused = getattr(first.options, "fusedActivationFunction", _FUSED.NONE)
     if fused not in {_FUSED.NONE, _FUSED.RELU}:
@@ -110,23 +110,23 @@ def _only_reader(graph: Graph, index: int) -> Operator | None:
     return readers[0] if len(readers) == 1 and index != graph.output_index else None
 
 
-def _own(graph: Graph, operator: Operator, index: int) -> bool:
+def is_own(graph: Graph, operator: Operator, index: int) -> bool:
     """Whether a tensor is stored ``float32``, and only this operator reads it."""
     tensor = graph.tensors[index]
     readers = graph.consumers[index]
     return tensor.constant and tensor.dtype == "float32" and readers == (operator,)
 
 
-def _scalable_bias(graph: Graph, operator: Operator, index: int) -> bool:
+def scalable_bias(graph: Graph, operator: Operator, index: int) -> bool:
     """Whether a bias can be scaled; zeros that several layers share stay what they are."""
     stored = graph.tensors[index].constant and graph.tensors[index].dtype == "float32"
-    return _own(graph, operator, index) or (stored and not graph.constant(index).any())
+    return is_own(graph, operator, index) or (stored and not graph.constant(index).any())
 
 
 def _slopes(graph: Graph, prelu: Operator, channels: int) -> NDArray[np.float64] | None:
     """Return a PRELU's slope per channel; None if it has others."""
     index = prelu.inputs[1]
-    if not _own(graph, prelu, index) or graph.tensors[index].shape[-1] != channels:
+    if not is_own(graph, prelu, index) or graph.tensors[index].shape[-1] != channels:
         return None
     slopes = graph.constant(index)
     return slopes.reshape(-1).astype(np.float64) if slopes.size == channels else None
@@ -137,6 +137,6 @@ def _reads_channels(graph: Graph, operator: Operator, index: int, channels: int)
     return (
         operator.kind in {"CONV_2D", "TRANSPOSE_CONV"}
         and operator.inputs[_DATA[operator.kind]] == index
-        and _own(graph, operator, operator.inputs[_KERNEL])
+        and is_own(graph, operator, operator.inputs[_KERNEL])
         and graph.tensors[operator.inputs[_KERNEL]].shape[3] == channels
     )

@@ -12,6 +12,9 @@ al., 2019, "Data-Free Quantization Through Weight Equalization and Bias Correcti
   with the slope 1/a in place of a, if the second kernel's channel is multiplied by -a too. A linear
   channel is the case a = 1.
 
+Where channels are split and joined between convolutions, as in XCAT's blocks, each channel may be
+scaled on its way, too.
+
 Nagel et al. balance weights against weights (their equation 11), as they quantize weights per
 tensor. Here every output channel of a kernel has a scale of its own, so that what s_i does to the
 first kernel costs nothing; what counts are the activations, measured on images.
@@ -25,6 +28,7 @@ from numpy.typing import NDArray
 
 from qsr.quantization.chains import Chain, find_chains
 from qsr.quantization.channels import Channels, ChannelValues, measure_channels
+from qsr.quantization.meshes import Mesh, find_meshes
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import Image, reading_runner
 
@@ -71,16 +75,20 @@ def equalize(model: bytes, images: Iterable[Image], *, source: str = "model") ->
         UsageError: no image.
     """
     graph = Graph(model, source=source)
-    chains = find_chains(graph)
-    if not chains:
+    chains, meshes = find_chains(graph), find_meshes(graph)
+    if not chains and not meshes:
         return model
     tensors = [index for chain in chains for index in chain.tensors]
+    tensors += [maker.outputs[0] for mesh in meshes for maker in mesh.makers]
     runner = reading_runner(model, tensors, source=source)
     measured = measure_channels(runner, tensors, images)
     values: dict[int, NDArray[np.float64]] = {}
     for chain in chains:
         rescaling = _best_rescaling(graph, chain, [measured[index] for index in chain.tensors])
         _rescale(graph, chain, rescaling, values)
+    for mesh in meshes:
+        factors = _best_factors(graph, mesh, [measured[maker.outputs[0]] for maker in mesh.makers])
+        _rescale_mesh(graph, mesh, factors, values)
     return graph.with_constants(
         {index: stored.astype(np.float32) for index, stored in values.items()}
     )
@@ -122,6 +130,48 @@ def _best_rescaling(graph: Graph, chain: Chain, measured: Sequence[ChannelValues
     if largest == 0:  # nothing but zeros were measured
         return _Rescaling(np.ones_like(factors), np.zeros_like(best[1].negated))
     return _Rescaling(np.maximum(factors / largest, 1 / _LARGEST_RATIO), best[1].negated)
+
+
+def _best_factors(graph: Graph, mesh: Mesh, measured: Sequence[ChannelValues]) -> Channels:
+    """Return what the channels of a mesh are divided by, as :func:`_best_rescaling` does for two.
+
+    There is one tensor, that of all channels, and none is negated.
+    """
+    above = np.maximum(np.concatenate([one.maximum for one in measured]), 0)
+    below = np.maximum(-np.concatenate([one.minimum for one in measured]), 0)
+    weights = np.zeros(len(above))
+    for reader, channels in mesh.readers:
+        kernel = graph.constant(reader.inputs[1]).astype(np.float64)
+        np.add.at(weights, channels, (kernel**2).sum(axis=(0, 1, 2)))
+    fits = _fits([(above, below)])[0]
+    noise = (1 + _NEGATIVE_SHARES) ** 2 * (fits**2 * weights).sum(axis=1)
+    factors = fits[noise.argmin()]
+    largest = factors.max()
+    if largest == 0:  # nothing but zeros were measured
+        return np.ones_like(factors)
+    return np.maximum(factors / largest, 1 / _LARGEST_RATIO)
+
+
+def _rescale_mesh(
+    graph: Graph, mesh: Mesh, factors: Channels, values: dict[int, NDArray[np.float64]]
+) -> None:
+    """Write the new stored values of a mesh into ``values``."""
+
+    def stored(index: int) -> NDArray[np.float64]:
+        return values[index] if index in values else graph.constant(index).astype(np.float64)
+
+    start = 0
+    for maker in mesh.makers:
+        kernel, *biases = maker.inputs[1:]
+        own = factors[start : start + graph.tensors[kernel].shape[0]]
+        start += len(own)
+        values[kernel] = stored(kernel) / own[:, None, None, None]
+        for bias in biases:
+            if bias >= 0 and stored(bias).any():
+                values[bias] = stored(bias) / own
+    for reader, channels in mesh.readers:
+        kernel = reader.inputs[1]
+        values[kernel] = stored(kernel) * factors[channels]
 
 
 def _fits(reach: Iterable[tuple[Channels, Channels]]) -> list[NDArray[np.float64]]:
