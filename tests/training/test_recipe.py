@@ -1,7 +1,9 @@
 """Recipes: those that ship, and what is said about a wrong one."""
 
+import re
 import tomllib
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,11 @@ def shipped_text(name):
     return (qsr.training.recipe_files._recipes_folder() / f"{name}.toml").read_text()
 
 
+def opening(name):
+    """Return the lines of the comment that a shipped recipe opens with."""
+    return list(takewhile(lambda line: line.startswith("#"), shipped_text(name).splitlines()))
+
+
 def parse(**sections):
     """Parse a recipe of these sections."""
     return parse_recipe({"name": "a", **sections}, source="a.toml")
@@ -30,13 +37,21 @@ class TestShipped:
     @pytest.mark.parametrize("name", shipped_recipes())
     def test_opening(self, name):
         """A recipe opens with a comment that gives the command and what to expect of it."""
-        comment = []
-        for line in shipped_text(name).splitlines():
-            if not line.startswith("#"):
-                break
-            comment.append(line)
+        comment = opening(name)
         assert any(line.split()[1:4] == ["qsr", "train", name] for line in comment)
         assert any("dB" in line and "xpected" in line for line in comment)
+
+    @pytest.mark.parametrize("name", shipped_recipes())
+    def test_expected_time(self, name):
+        """The comment gives the time that the recipe's own steps take at the rate beside it."""
+        (said,) = re.findall(
+            r"Expected time: about ([\d.]+) h on 2 CPU cores, for ([\d,]+) steps at (\d+)/s "
+            r"\((?:measured|as xcat_x3|estimated: .*)\)\.",
+            " ".join(line.removeprefix("# ") for line in opening(name)),
+        )
+        hours, steps, rate = (float(number.replace(",", "")) for number in said)
+        assert steps == load_recipe(name).steps
+        assert hours == pytest.approx(steps / rate / 3600, rel=0.05)
 
     @pytest.mark.parametrize("name", shipped_recipes())
     def test_loads(self, name):
