@@ -171,6 +171,10 @@ def _print(report: "SchemesReport") -> None:
         )
     if compared is not None and compared.sets:
         print_evaluation(compared)
+        if any(step.gain_db is not None for one in report.quantized for step in one.steps):
+            typer.echo(
+                "steps were chosen on these images; qsr evaluate confirms the drop on others"
+            )
         return
     if compared is not None:
         print_costs(compared)

@@ -115,13 +115,12 @@ def make(
     """
     chosen, steps = sources.plain, []
     integer = quantize(chosen.model, chosen.ranges, scheme, source=source)
-    if equalized and sources.equalized is None:
-        steps.append(Step(EQUALIZED, None, kept=False))
-    elif sources.equalized is not None:
-        other = quantize(sources.equalized.model, sources.equalized.ranges, scheme, source=source)
+    if equalized:
+        rescaled = sources.equalized or chosen
+        other = quantize(rescaled.model, rescaled.ranges, scheme, source=source)
         steps.append(_step(EQUALIZED, integer, other, mean_psnr_db))
         if steps[-1].kept:
-            chosen, integer = sources.equalized, other
+            chosen, integer = rescaled, other
     if biases_corrected:
         other = correct_biases(chosen.model, integer, sources.pictures, source=source)
         steps.append(_step(CORRECTED, integer, other, mean_psnr_db))
