@@ -39,9 +39,8 @@ class Scheme:
         if self.activation_bits != 8 and self.io == "float32":  # noqa: PLR2004
             raise UsageError("activations of 16 bits lie between ends of uint8 or int8")
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What tells schemes apart, for JSON.
+    def described(self) -> dict[str, Any]:
+        """Return what tells schemes apart, for JSON.
 
         What a scheme could not have at first is left out at its default: journals and run folders
         of before are known again.
@@ -59,7 +58,7 @@ class Scheme:
 
     def __repr__(self) -> str:
         """Return the scheme as it is written in Python."""
-        return f"Scheme({', '.join(f'{name}={value!r}' for name, value in self.identity.items())})"
+        return f"Scheme({', '.join(f'{name}={value!r}' for name, value in self.described().items())})"
 
 
 SCHEMES: dict[str, Scheme] = {

@@ -176,7 +176,7 @@ def study_identity(
     return {
         "model": model,
         "reader": reader,
-        "scheme": scheme.identity,
+        "scheme": scheme.described(),
         "validation": dict(validation),
         "versions": versions(),
     }
