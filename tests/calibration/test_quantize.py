@@ -195,22 +195,22 @@ class TestScheme:
         with pytest.raises(UsageError, match=named):
             cal.Scheme(**settings)
 
-    def test_identity(self):
+    def test_described(self):
         """A scheme of before is written down as before, so that its studies are known again."""
-        assert cal.Scheme().identity == {"io": "uint8", "per_channel": True, "pin_io": True}
+        assert cal.Scheme().described() == {"io": "uint8", "per_channel": True, "pin_io": True}
         assert repr(cal.Scheme()) == "Scheme(io='uint8', per_channel=True, pin_io=True)"
 
     @pytest.mark.parametrize(
         "scheme",
         [*SCHEMES.values(), cal.Scheme(activation_bits=16, float_layers=("a", "b"), pin_io=False)],
     )
-    def test_identity_whole(self, scheme):
+    def test_described_whole(self, scheme):
         """What is written down of a scheme is all of it, and stays what it is as JSON."""
-        read = json.loads(json.dumps(scheme.identity))
-        assert read == scheme.identity
+        read = json.loads(json.dumps(scheme.described()))
+        assert read == scheme.described()
         kept = tuple(read.pop("float_layers", ()))
         assert cal.Scheme(**read, float_layers=kept) == scheme
-        assert eval(repr(scheme), {"Scheme": cal.Scheme}).identity == scheme.identity  # noqa: S307
+        assert eval(repr(scheme), {"Scheme": cal.Scheme}).described() == scheme.described()  # noqa: S307
 
     @pytest.mark.parametrize("pin_io", [True, False])
     @pytest.mark.parametrize("name", SCHEMES)
