@@ -36,6 +36,7 @@ class TestNames:
             ("xcat/anchor/add", ["anchor"]),
             ("*last_conv/BiasAdd/ReadVariableOp1", ["last_conv"]),
             ("xcat/last_conv/Conv2D", ["last_conv"]),
+            ("xcat/clipped_relu/Minimum/y", ["clipped_relu"]),
             ("StatefulPartitionedCall:0", ["StatefulPartitionedCall:0"]),
         ],
     )
