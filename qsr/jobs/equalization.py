@@ -20,8 +20,12 @@ from qsr.tflite.runtime import Image, Runner
 LEAST_GAIN_DB = 1.0
 """A smaller gain is not worth another float model, and may be chance."""
 
-MOST_IMAGES = 32
-"""So many of the candidates are measured on, spread over all of them."""
+MOST_IMAGES = 128
+"""So many of the candidates tell what channels hold, spread over all of them: an extreme that none
+of them shows lets its channel share its grid badly."""
+
+_MOST_COMPARED = 32
+"""So many of those tell which model comes closer."""
 
 LARGEST_SIDE = 192
 """So many LR pixels of a picture along a side, from its middle: enough for what channels hold."""
@@ -72,6 +76,7 @@ def equalized_if_better(
     equalized = equalize(model, pictures, source=source)
     if equalized == model:
         return Equalization(model, None, kept=False)
+    pictures = pictures[:: -(-len(pictures) // _MOST_COMPARED)]
     wanted = [Runner(model, source=source).upscale(lr) for lr in pictures]
     plain, better = (
         _closeness(one, pictures, wanted, scheme, source) for one in (model, equalized)
@@ -129,7 +134,7 @@ def equalization_notes(found: Equalization | None) -> tuple[str, ...]:
         return ()
     note = (
         "the network's channels were equalized, which leaves its function alone: the integer model "
-        f"of up to {MOST_IMAGES} candidates comes {found.gain_db:.2f} dB closer to it"
+        f"of up to {_MOST_COMPARED} candidates comes {found.gain_db:.2f} dB closer to it"
     )
     return (note,)
 
