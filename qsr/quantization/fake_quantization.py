@@ -6,6 +6,7 @@ Step Size Quantization"; with a zero point: Bhalgat et al., 2020, "LSQ+", sectio
 """
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +20,9 @@ from qsr.tflite.graph import Operator
 _LEAST_SPAN = 1e-6
 _RANGE_GAIN = 20.0  # a step of 1e-4, usual for fine-tuning weights, moves an end by 0.2 %
 _LOW, _HIGH = "range_low", "range_high"
+
+_ends_of_grids: ContextVar[dict[int, dict[str, tf.Variable]]] = ContextVar("ends of grids")
+"""What the ranges of the model that is being built are computed from, by grid."""
 _PREFIX = "quant_"  # the toolkit's
 
 
@@ -57,24 +61,32 @@ class RangeQuantizer(tfmot.quantizers.Quantizer):
     What is trained of an end is the logarithm of its growth, enlarged: so an optimizer whose steps
     suit weights moves ranges by shares of what they are, and no end ever changes its sign.
 
+    Activations of one grid, such as those that are concatenated, have one range: it belongs to the
+    first layer of them that is built.
+
     Args:
+        grid: number of the grid.
         minimum: smallest value of the range at first, 0 or below.
         maximum: largest value at first, 0 or above.
         fixed: leave the range as it is.
     """
 
-    def __init__(self, minimum: float, maximum: float, *, fixed: bool) -> None:
+    def __init__(self, grid: int, minimum: float, maximum: float, *, fixed: bool) -> None:
+        self.grid = grid
         self.minimum, self.maximum, self.fixed = minimum, maximum, fixed
 
     def build(self, tensor_shape: Any, name: str, layer: tf_keras.layers.Layer) -> dict[str, Any]:
-        """Create what the ends of the range are computed from, as weights of the layer."""
+        """Create what the ends of the range are computed from, or find that of the same grid."""
         del tensor_shape, name
-        return {
-            end: layer.add_weight(
-                name=end, initializer="zeros", trainable=not self.fixed and value != 0.0
-            )
-            for end, value in ((_LOW, self.minimum), (_HIGH, self.maximum))
-        }
+        built = _ends_of_grids.get()
+        if self.grid not in built:
+            built[self.grid] = {
+                end: layer.add_weight(
+                    name=end, initializer="zeros", trainable=not self.fixed and value != 0.0
+                )
+                for end, value in ((_LOW, self.minimum), (_HIGH, self.maximum))
+            }
+        return built[self.grid]
 
     def __call__(
         self,
@@ -96,7 +108,12 @@ class RangeQuantizer(tfmot.quantizers.Quantizer):
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this quantizer."""
-        return {"minimum": self.minimum, "maximum": self.maximum, "fixed": self.fixed}
+        return {
+            "grid": self.grid,
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "fixed": self.fixed,
+        }
 
 
 class WeightQuantizer(tfmot.quantizers.Quantizer):
@@ -145,15 +162,23 @@ class OperatorConfig(tfmot.QuantizeConfig):
     Args:
         per_channel: a grid for each output channel of the kernel; one for all slopes.
         weights: whether the first weight is quantized; biases have 32 bits.
+        grid: number of the result's grid.
         minimum: smallest value of the result's range.
         maximum: its largest.
         fixed: whether that range stays.
     """
 
     def __init__(
-        self, *, weights: bool, per_channel: bool, minimum: float, maximum: float, fixed: bool
+        self,
+        *,
+        weights: bool,
+        per_channel: bool,
+        grid: int,
+        minimum: float,
+        maximum: float,
+        fixed: bool,
     ) -> None:
-        self.weights, self.per_channel = weights, per_channel
+        self.weights, self.per_channel, self.grid = weights, per_channel, grid
         self.minimum, self.maximum, self.fixed = minimum, maximum, fixed
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
@@ -179,13 +204,14 @@ class OperatorConfig(tfmot.QuantizeConfig):
     def get_output_quantizers(self, layer: Any) -> list[Any]:
         """Return the quantizer of the result."""
         del layer
-        return [RangeQuantizer(self.minimum, self.maximum, fixed=self.fixed)]
+        return [RangeQuantizer(self.grid, self.minimum, self.maximum, fixed=self.fixed)]
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this description."""
         return {
             "weights": self.weights,
             "per_channel": self.per_channel,
+            "grid": self.grid,
             "minimum": self.minimum,
             "maximum": self.maximum,
             "fixed": self.fixed,
@@ -214,6 +240,7 @@ def quantization_aware(trainable: TrainableModel, grids: tuple[SharedGrid, ...])
             configs[layer.name] = OperatorConfig(
                 weights=bool(layer.shapes) and layer.trainable,
                 per_channel=operator.kind != "PRELU",
+                grid=grids.index(grid),
                 minimum=grid.minimum,
                 maximum=grid.maximum,
                 fixed=grid.fixed,
@@ -234,7 +261,11 @@ def quantization_aware(trainable: TrainableModel, grids: tuple[SharedGrid, ...])
             "WeightQuantizer": WeightQuantizer,
         }
     ):
-        aware = tfmot.quantize_apply(model)
+        token = _ends_of_grids.set({})
+        try:
+            aware = tfmot.quantize_apply(model)
+        finally:
+            _ends_of_grids.reset(token)
     _pin_input(aware, grid_of[graph.input.name])
     return aware
 
@@ -245,10 +276,12 @@ def quantized_layer(aware: tf_keras.Model, operator: Operator) -> tf_keras.layer
     return next((layer for layer in aware.layers if layer.name == name), None)
 
 
-def trained_range(layer: tf_keras.layers.Layer) -> tuple[float, float]:
-    """Return the range that the result of a quantized layer has now."""
+def trained_range(layer: tf_keras.layers.Layer) -> tuple[float, float] | None:
+    """Return the range that a quantized layer's grid has now; None if another layer has it."""
     (quantizer,) = layer.quantize_config.get_output_quantizers(layer.layer)
     named = {weight.name.split(":")[0].split("/")[-1]: weight for weight in layer.weights}
+    if _LOW not in named:
+        return None
     low, high = quantizer.ends(named[_LOW], named[_HIGH])
     return float(low), float(high)
 

@@ -46,7 +46,8 @@ class QuantizationAwareModel:
             if layer.layer.trainable:
                 weights[layer.layer.name] = layer.layer.get_weights()
             result = graph.tensors[operator.outputs[0]].name
-            spans.update(dict.fromkeys(grid_of[result].tensors, trained_range(layer)))
+            if (span := trained_range(layer)) is not None:
+                spans.update(dict.fromkeys(grid_of[result].tensors, span))
         return self.trainable.exported(weights), self.ranges.with_known(spans)
 
 
