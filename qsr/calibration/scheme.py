@@ -58,7 +58,8 @@ class Scheme:
 
     def __repr__(self) -> str:
         """Return the scheme as it is written in Python."""
-        return f"Scheme({', '.join(f'{name}={value!r}' for name, value in self.described().items())})"
+        fields = (f"{name}={value!r}" for name, value in self.described().items())
+        return f"Scheme({', '.join(fields)})"
 
 
 SCHEMES: dict[str, Scheme] = {

@@ -78,7 +78,7 @@ class Finding:
     problem: str
     advice: str
     cost_db: float | None = None
-    evidence: Mapping[str, float | int | str] = field(default_factory=dict)
+    evidence: Mapping[str, float | int | str | None] = field(default_factory=dict)
 
     @property
     def severity(self) -> Severity:

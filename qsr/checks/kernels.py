@@ -79,18 +79,22 @@ def _of_kernel(subject: Subject, kernel: _Kernel, code: str) -> Finding | None:
         where=layer_label(subject.graph.tensors[kernel.operator.outputs[0]].name),
         problem=f"the largest weights of its channels differ by up to {ratios.max():.0f} times: "
         f"with one scale, {short} of {len(largest)} channels lose more than 4 of 8 bits, the worst "
-        f"{math.log2(ratios.max()):.1f}; the worst channel's weights then have an SQNR of "
-        f"{shared:.1f} dB"
+        f"{math.log2(ratios.max()):.1f}"
+        + (
+            f"; the worst channel's weights then have an SQNR of {shared:.1f} dB"
+            if math.isfinite(shared)
+            else ""
+        )
         + (f", and {own:.1f} dB with a scale of its own" if math.isfinite(own) else ""),
-        advice="keep a scale per channel where the hardware has them; else level the channels with "
-        "qsr quantize --equalize, or train with the quantizer in the loop",
+        advice="keep a scale per channel where the hardware has them; else see what it costs with "
+        "qsr quantize --scheme uint8 --scheme uint8-per-tensor --data DIR",
         cost_db=_cost(subject, kernel),
         evidence={
             "largest_ratio": float(ratios.max()),
             "channels": len(largest),
             "channels_short_of_bits": short,
-            "sqnr_per_tensor_db": shared,
-            "sqnr_per_channel_db": own,
+            "sqnr_per_tensor_db": shared if math.isfinite(shared) else None,
+            "sqnr_per_channel_db": own if math.isfinite(own) else None,
         },
     )
 

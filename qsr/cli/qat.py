@@ -127,8 +127,16 @@ def qat(
     helped = report.qat_psnr_db > report.ptq_psnr_db
     if not helped:
         typer.echo("training did not help: more --steps may, or another --rate")
-    typer.echo(f"integer model: {report.model if helped else report.ptq_model}")
+    typer.echo(f"integer model: {report.model}")
     print_next(
         "next, compare them on images that took no part",
-        *("qsr", "evaluate", report.float_model, report.ptq_model, report.model, "--data", "DIR"),
+        *(
+            "qsr",
+            "evaluate",
+            report.float_model,
+            report.ptq_model,
+            report.qat_model,
+            "--data",
+            "DIR",
+        ),
     )

@@ -129,9 +129,16 @@ def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:
 
 
 def equalization_notes(found: Equalization | None) -> tuple[str, ...]:
-    """Say what equalization gave, if the model was equalized."""
-    if found is None or not found.kept:
+    """Say what equalization gave, if there was anything to equalize."""
+    if found is None or found.gain_db is None:
         return ()
+    if not found.kept:
+        note = (
+            "the network's channels were not equalized: the integer model of up to "
+            f"{_MOST_COMPARED} candidates would come {found.gain_db:+.2f} dB closer to it, and "
+            f"{LEAST_GAIN_DB:.0f} is asked for"
+        )
+        return (note,)
     note = (
         "the network's channels were equalized, which leaves its function alone: the integer model "
         f"of up to {_MOST_COMPARED} candidates comes {found.gain_db:.2f} dB closer to it"

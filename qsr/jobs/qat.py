@@ -55,7 +55,8 @@ class QatReport:
         recipe: name of the recipe.
         float_model: path of the float network that training started from.
         ptq_model: path of its integer model with the ranges that training started from.
-        model: path of the integer model that was trained.
+        qat_model: path of the integer model that was trained.
+        model: path of the better of the two on the validation images.
         trained_float_model: path of the float network after training.
         steps: steps of training.
         resumed_from: the step that this run started at.
@@ -63,7 +64,7 @@ class QatReport:
         equalized: whether the network's channels were equalized first.
         fp32_psnr_db: of the float network at first, rounded to 8 bits.
         ptq_psnr_db: of ``ptq_model``.
-        qat_psnr_db: of ``model``.
+        qat_psnr_db: of ``qat_model``. The validation images chose the step that it is of.
         validation_images: number of images.
         seconds: time of training, in all runs.
     """
@@ -71,6 +72,7 @@ class QatReport:
     recipe: str
     float_model: Path
     ptq_model: Path
+    qat_model: Path
     model: Path
     trained_float_model: Path
     steps: int
@@ -331,23 +333,26 @@ def _trained(
     ptq, qat = quantize(start.model, start.ranges), quantize(trained, ranges)
     _check_integer(qat, tuning.name)
     folder = RunFolder(out)
+    contents = [start.original, *(one if keep_clip else fold_copies(one) for one in (ptq, qat))]
+    score = PsnrScore(decode(images.validation, out / "decoded"))
+    fp32, before, after = (float(np.mean(score(content))) for content in contents)
     paths = (
         folder.float_model,
         out / "model_ptq_uint8.tflite",
-        folder.integer_model("uint8"),
+        out / "model_qat_uint8.tflite",
         out / "model_qat_fp32.tflite",
+        folder.integer_model("uint8"),
     )
-    contents = [start.original, *(one if keep_clip else fold_copies(one) for one in (ptq, qat))]
-    for path, content in zip(paths, [*contents, trained], strict=True):
+    best = contents[2] if after > before else contents[1]
+    for path, content in zip(paths, [*contents, trained, best], strict=True):
         write_model(path, content)
-    write_litert_json(ranges, folder.chosen_ranges)
-    score = PsnrScore(decode(images.validation, out / "decoded"))
-    fp32, before, after = (float(np.mean(score(content))) for content in contents)
+    write_litert_json(ranges if after > before else start.ranges, folder.chosen_ranges)
     return QatReport(
         recipe=tuning.name.removesuffix("-qat"),
         float_model=paths[0],
         ptq_model=paths[1],
-        model=paths[2],
+        qat_model=paths[2],
+        model=paths[4],
         trained_float_model=paths[3],
         steps=result.steps,
         resumed_from=result.resumed_from,

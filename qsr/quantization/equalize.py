@@ -145,11 +145,12 @@ def _best_factors(graph: Graph, mesh: Mesh, measured: Sequence[ChannelValues]) -
         np.add.at(weights, channels, (kernel**2).sum(axis=(0, 1, 2)))
     fits = _fits([(above, below)])[0]
     noise = (1 + _NEGATIVE_SHARES) ** 2 * (fits**2 * weights).sum(axis=1)
-    factors = fits[noise.argmin()]
+    factors: Channels = fits[noise.argmin()]
     largest = factors.max()
     if largest == 0:  # nothing but zeros were measured
         return np.ones_like(factors)
-    return np.maximum(factors / largest, 1 / _LARGEST_RATIO)
+    shares: Channels = np.maximum(factors / largest, 1 / _LARGEST_RATIO)
+    return shares
 
 
 def _rescale_mesh(

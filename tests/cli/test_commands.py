@@ -85,11 +85,11 @@ class TestSearch:
         assert summary["baseline"]["objective_db"] <= summary["chosen"]["objective_db"]
 
     def test_what_is_left(self, searched):
-        """The run folder holds the two models, the ranges, the journal and the summary."""
+        """The run folder holds the models, the ranges, the decisions, journal and summary."""
         shown = {path.name for path in searched.iterdir() if not path.name.startswith(".")}
         assert shown == {
             "model_fp32.tflite", "model_uint8.tflite", "ranges.npz", "ranges_chosen.json",
-            "study.jsonl", "summary.json",
+            "study.jsonl", "summary.json", "equalization.json",
         }  # fmt: skip
         assert not (searched / ".decoded").exists()
 
@@ -126,7 +126,8 @@ class TestSearch:
         assert report["chosen"]["objective_db"] >= report["baseline"]["objective_db"]
         compared = parsed(qsr("compare", "--limit", "30", "--json").out)
         assert compared["float_model"] == str(run / "model_fp32.tflite")
-        words = ("evaluate", "xcat", report["integer_model"], "bicubic", "--no-latency", "--json")
+        fp32 = run / "model_fp32.tflite"  # equalized
+        words = ("evaluate", fp32, report["integer_model"], "bicubic", "--no-latency", "--json")
         (scores,) = parsed(qsr(*words).out)["sets"]
         fp32, integer, bicubic = (model["psnr_rgb_db"] for model in scores["evaluations"])
         chosen = report["chosen"]
@@ -246,7 +247,9 @@ class TestOthers:
             assert f"{report[f'{name}_psnr_db']:.3f} dB" in said.out
             assert f"(drop {drop:.4f})" in said.out
         helped = report["qat_psnr_db"] > report["ptq_psnr_db"]
-        assert f"integer model: {report['model' if helped else 'ptq_model']}" in said.out
+        assert f"integer model: {report['model']}" in said.out
+        better = Path(report["qat_model" if helped else "ptq_model"])
+        assert Path(report["model"]).read_bytes() == better.read_bytes()
         assert ("training did not help" in said.out) != helped
         (following,) = NEXT.findall(said.out)
         assert all(

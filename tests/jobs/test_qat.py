@@ -43,7 +43,7 @@ def test_scores_are_those_of_the_files(trained, tmp_path):
 
     _, report = trained
     _, validation = write_bundled(tmp_path)
-    files = [str(report.float_model), str(report.ptq_model), str(report.model)]
+    files = [str(report.float_model), str(report.ptq_model), str(report.qat_model)]
     (found,) = evaluate_models(files, [validation])
     np.testing.assert_allclose(
         [evaluation.psnr_rgb_db for evaluation in found.evaluations],
