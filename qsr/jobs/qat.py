@@ -43,6 +43,7 @@ RATE = 2e-4
 _EPOCHS = 20  # of the learning rate: one of warm-up, then down to a hundredth
 _RATE_FALL = 100.0
 _SMOKE_STEPS = 40
+_CONVOLUTIONS = {"CONV_2D", "TRANSPOSE_CONV"}
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def qat_from_recipe(
         ModelError: the float network is unusable, has an operator that cannot be trained through,
             or training broke down.
         StudyError: a folder belongs to something else, or has no result of a search.
-        UsageError: the recipe is wrong, no data is given, or no weights ship for its network.
+        UsageError: the recipe is wrong, no data is given, no weights ship for its network, or
+            ``run`` searched for another network.
     """
     loaded = load_recipe(recipe, overrides)
     if smoke:
@@ -269,6 +271,7 @@ def _start(
     if run is not None:
         folder = RunFolder(run)
         model, source = read_model(folder.float_model)
+        _check_network(model, recipe, source)
         return _Start(model, model, read_litert_json(folder.chosen_ranges, model, source=source))
     path = weights or pretrained_path(recipe.network)
     original, source = _converted(recipe, path), str(path)
@@ -282,6 +285,25 @@ def _start(
         source=source,
     )
     return _Start(original, found.model, table.merged())
+
+
+def _check_network(model: bytes, recipe: Recipe, source: str) -> None:
+    """Raise UsageError if a model has not the kernels of the recipe's network."""
+    import_tensorflow()
+    from qsr.models.zoo import build
+    from qsr.tflite.convert import convert_keras
+
+    wanted = convert_keras(build(recipe.network, recipe.model))
+    found, expected = (
+        [
+            graph.tensors[operator.inputs[1]].shape
+            for operator in graph.operators
+            if operator.kind in _CONVOLUTIONS
+        ]
+        for graph in (Graph(model, source=source), Graph(wanted))
+    )
+    if found != expected:
+        raise UsageError(f"{source}: not the {recipe.network} of {recipe.name}; give its own --run")
 
 
 def _converted(recipe: Recipe, weights: Path) -> bytes:

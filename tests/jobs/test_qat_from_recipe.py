@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from qsr.calibration import quantize, read_litert_json
 from qsr.errors import ModelError, StudyError, UsageError
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.qat import fine_tuning, qat_from_recipe
+from qsr.tflite.fold import fold_copies
 from qsr.training.recipe_files import load_recipe
 
 
@@ -69,11 +71,21 @@ def test_other_start_is_refused(trained):
         qat_from_recipe("fsrcnn_x3", smoke=True, out=out)
 
 
+def test_starts_from_a_search(run, trained, tmp_path):
+    """A search's float model and chosen ranges are what training starts from, and PTQ is its model.
+
+    The run of another network is refused.
+    """
+    out, _ = trained
+    again = qat_from_recipe("espcn_x3", smoke=True, steps=20, run=out, out=tmp_path / "again")
+    ranges = read_litert_json(out / "ranges_chosen.json", out / "model_fp32.tflite")
+    assert again.ptq_model.read_bytes() == fold_copies(quantize(out / "model_fp32.tflite", ranges))
+    with pytest.raises(UsageError, match="not the espcn of espcn_x3"):
+        qat_from_recipe("espcn_x3", smoke=True, run=Path(run.run_folder), out=tmp_path / "other")
+
+
 def test_ranges_can_be_quantized_with(trained):
     """The ranges that are written are those of the trained model: quantizing gives it again."""
-    from qsr.calibration import quantize, read_litert_json
-    from qsr.tflite.fold import fold_copies
-
     out, report = trained
     ranges = read_litert_json(out / "ranges_chosen.json", report.trained_float_model)
     integer = fold_copies(quantize(report.trained_float_model, ranges))
