@@ -81,3 +81,35 @@ def usable(
         decoded=decoded,
         on_progress=lambda done, total: on_progress(stage, done, total),
     )
+
+
+def usable_for_training(
+    pairs: Sequence[Pair], least_lr: int, *, skip_bad: bool, decoded: bool, on_progress: Progress
+) -> tuple[Pair, ...]:
+    """Look at every image once, as :func:`usable`, and tell how many are left out.
+
+    Args:
+        pairs: what to look at.
+        least_lr: the shortest side an LR image may have, in pixels.
+        skip_bad: leave unusable images out instead of stopping.
+        decoded: whether to decode them, or to read their headers alone.
+        on_progress: called after each pair, and at the end if any is left out.
+
+    Returns:
+        The usable pairs.
+
+    Raises:
+        ImageError: an image is unusable, or every one of them.
+    """
+    stage = "check images"
+    kept, skipped = usable(
+        pairs,
+        least_lr=least_lr,
+        skip_bad=skip_bad,
+        stage=stage,
+        decoded=decoded,
+        on_progress=on_progress,
+    )
+    if skipped:
+        on_progress(stage, len(kept), len(kept), f"{len(skipped)} left out")
+    return kept

@@ -18,7 +18,7 @@ from qsr.data.pairs import Pair, find_all_pairs
 from qsr.errors import ModelError, StudyError, UsageError
 from qsr.evaluation import PsnrScore
 from qsr.jobs.equalization import equalized_if_better, middles
-from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
+from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable_for_training
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.run_folder import RUNS, RunFolder
 from qsr.models.zoo import ZOO, pretrained_path
@@ -154,16 +154,10 @@ def qat_from_recipe(
             data, validation = ([side] for side in write_bundled(Path(scratch)))
 
         def checked(folders: Sequence[Path], least_lr: int, split: Split) -> Sequence[Pair]:
-            pairs, skipped = usable(
-                find_all_pairs(folders, loaded.model.scale, split),
-                least_lr=least_lr,
-                skip_bad=skip_bad_images,
-                stage="check images",
-                on_progress=on_progress,
+            found = find_all_pairs(folders, loaded.model.scale, split)
+            return usable_for_training(
+                found, least_lr, skip_bad=skip_bad_images, decoded=True, on_progress=on_progress
             )
-            if skipped:
-                on_progress("check images", len(pairs), len(pairs), f"{len(skipped)} left out")
-            return pairs
 
         training = checked(data, tuning.training.lr_patch_px, "train")
         validation = validation or [folder for folder in data if has_split(folder, "valid")]

@@ -8,7 +8,7 @@ from qsr.data.bundled import write_bundled
 from qsr.data.layouts import Split, has_split
 from qsr.data.pairs import Pair, find_all_pairs
 from qsr.errors import ImageError, UsageError
-from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
+from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable_for_training
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.run_folder import RUNS
 from qsr.training.recipe import smoke_size
@@ -83,17 +83,10 @@ def train_recipe(
             data, validation = ([side] for side in write_bundled(Path(scratch)))
 
         def checked(folders: Sequence[Path], least_lr: int, split: Split) -> Sequence[Pair]:
-            pairs, skipped = usable(
-                find_all_pairs(folders, loaded.model.scale, split),
-                least_lr=least_lr,
-                skip_bad=skip_bad_images,
-                decoded=False,
-                stage="check images",
-                on_progress=on_progress,
+            found = find_all_pairs(folders, loaded.model.scale, split)
+            return usable_for_training(
+                found, least_lr, skip_bad=skip_bad_images, decoded=False, on_progress=on_progress
             )
-            if skipped:
-                on_progress("check images", len(pairs), len(pairs), f"{len(skipped)} left out")
-            return pairs
 
         patch = loaded.training.lr_patch_px
         training_pairs = checked(data, patch, "train")

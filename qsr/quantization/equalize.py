@@ -22,6 +22,7 @@ first kernel costs nothing; what counts are the activations, measured on images.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,10 +158,7 @@ def _rescale_mesh(
     graph: Graph, mesh: Mesh, factors: Channels, values: dict[int, NDArray[np.float64]]
 ) -> None:
     """Write the new stored values of a mesh into ``values``."""
-
-    def stored(index: int) -> NDArray[np.float64]:
-        return values[index] if index in values else graph.constant(index).astype(np.float64)
-
+    stored = partial(_stored, graph, values)
     start = 0
     for maker in mesh.makers:
         kernel, *biases = maker.inputs[1:]
@@ -175,6 +173,13 @@ def _rescale_mesh(
         values[kernel] = stored(kernel) * factors[channels]
 
 
+def _stored(
+    graph: Graph, values: dict[int, NDArray[np.float64]], index: int
+) -> NDArray[np.float64]:
+    """Return the values that a constant has by now."""
+    return values[index] if index in values else graph.constant(index).astype(np.float64)
+
+
 def _fits(reach: Iterable[tuple[Channels, Channels]]) -> list[NDArray[np.float64]]:
     """Return, for each tensor, the factor by negative share and channel that makes it fit."""
     shares = _NEGATIVE_SHARES[:, None]
@@ -185,10 +190,7 @@ def _rescale(
     graph: Graph, chain: Chain, rescaling: _Rescaling, values: dict[int, NDArray[np.float64]]
 ) -> None:
     """Write the new stored values of a chain into ``values``."""
-
-    def stored(index: int) -> NDArray[np.float64]:
-        return values[index] if index in values else graph.constant(index).astype(np.float64)
-
+    stored = partial(_stored, graph, values)
     negated, slopes = rescaling.negated, chain.slopes
     made = np.where(negated, -1, 1) / rescaling.factors
     shape = [1, 1, 1, 1]
