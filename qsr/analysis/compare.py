@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qsr.analysis.labels import layer_label
 from qsr.analysis.matching import Match, match_tensors
 from qsr.analysis.sums import ErrorSums, error_sums
 from qsr.errors import ImageError, ModelError
@@ -22,23 +23,6 @@ from qsr.tflite.runtime import ModelFacts, Runner, Window, inspect_model
 Image = NDArray[np.uint8]
 
 _IMAGE_DIMENSIONS = 4
-
-
-def layer_label(name: str) -> str:
-    """Return a layer's name for tables: ``first_conv`` of ``net/first_conv/Relu;net/...``.
-
-    What was fused into the tensor, the model's name before the first ``/`` and the operation after
-    the last are dropped. Not unique: the outputs of one split share it. What TensorFlow calls
-    ``StatefulPartitionedCall:0`` is the model's ``output``.
-
-    Args:
-        name: of the tensor.
-    """
-    if name.startswith("StatefulPartitionedCall"):
-        return "output"
-    first = name.split(";", maxsplit=1)[0]
-    parts = first.removeprefix("serving_default_").removesuffix(":0").split("/")
-    return "/".join(parts[1:-1]) or parts[-1]
 
 
 @dataclass(frozen=True)

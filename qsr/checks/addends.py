@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qsr.analysis.compare import layer_label
+from qsr.analysis.labels import layer_label
 from qsr.calibration.collect import collect
 from qsr.calibration.ranges import Ranges
 from qsr.checks.findings import Finding

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsr.analysis.compare import layer_label
+from qsr.analysis.labels import layer_label
 from qsr.checks.findings import Finding
 from qsr.checks.picture_copies import PictureCopy, find_copies
 from qsr.checks.picture_grid import white_of

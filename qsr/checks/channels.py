@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsr.analysis.compare import layer_label
+from qsr.analysis.labels import layer_label
 from qsr.checks.findings import Finding
 from qsr.checks.subject import Subject
 from qsr.checks.tensor_values import TensorValues

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsr.analysis.compare import layer_label
+from qsr.analysis.labels import layer_label
 from qsr.checks.findings import Finding
 from qsr.checks.picture_copies import find_copies
 from qsr.checks.subject import Subject

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from qsr.analysis.compare import layer_label
+from qsr.analysis.labels import layer_label
 from qsr.checks.findings import Finding
 from qsr.checks.subject import Subject
 from qsr.tflite.graph import Graph, Operator

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qsr.analysis.compare import layer_label
+from qsr.analysis.labels import layer_label
 from qsr.checks.findings import Finding
 from qsr.checks.subject import Subject
 from qsr.quantization.shared_grids import KEEPS_GRID, shared_grids

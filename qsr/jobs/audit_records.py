@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from qsr.analysis.compare import layer_label
+from qsr.analysis.labels import layer_label
 from qsr.calibration.audit import Extreme, TensorSaturation
 from qsr.calibration.ranges import Reader
 from qsr.calibration.scheme import Scheme
