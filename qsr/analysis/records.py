@@ -6,7 +6,7 @@ from typing import Literal
 from qsr.analysis.labels import layer_label
 
 How = Literal["end", "name", "structure"]
-"""How two tensors were found to be the same: their place at an end, their name, their neighbours."""
+"""How two tensors were found to be the same: by their place, their name or their neighbours."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ChannelErrors:
         sqnr_db: as in :class:`TensorError`.
         mean_error: as in :class:`TensorError`.
         max_error: as in :class:`TensorError`.
-        gain: ``sum f q / sum f^2``: what the reference's values are multiplied by; 0 without signal.
+        gain: ``sum f q / sum f^2``, what f is multiplied by; 0 without signal.
     """
 
     sqnr_db: tuple[float, ...]
