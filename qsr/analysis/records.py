@@ -85,14 +85,18 @@ class StoredError:
         weights_sqnr_db: SQNR of the weights.
         weights_off_steps: largest distance of a weight from the reference's, in steps of its grid:
             at most 0.5 where it was rounded to the nearest.
-        bias_off_steps: the same for the biases, in steps of the layer's *output* grid; None without
-            biases.
+        bias_off_steps: the same for the biases, as the kernels count them, in steps of the layer's
+            *output* grid; None without biases.
+        bias_scale_ratio: the scale in which the kernels count biases, input scale times weight
+            scale, over the scale written beside them; of the channel where it is furthest from 1;
+            None without biases.
         channel: the output channel whose weights or bias are furthest off.
     """
 
     weights_sqnr_db: float
     weights_off_steps: float
     bias_off_steps: float | None
+    bias_scale_ratio: float | None
     channel: int
 
 

@@ -1,0 +1,371 @@
+"""What is wrong with a tested model, in words: what costs most, why, and what to do about it.
+
+Costs that a better model of the same network could avoid come first: stored values that are no
+rounding of the reference's, ends whose grids are not a picture's, ranges that cut values off or are
+far wider than the values. What is left after those is the price of 8 bits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from qsr.analysis.matching import INPUT
+from qsr.analysis.records import CauseCosts, Comparison, Diagnosis, LayerError, TensorError
+
+CAUSES = {
+    "none": "the tested model is as good as the reference",
+    "I/O grid": "raw bytes do not mean b/255 at the input or output",
+    "stored values": "weights or biases of a layer are not those of the reference, rounded",
+    "grid changed": "a grid is not the one that the next layer's biases were quantized for",
+    "saturation": "a grid cuts values off",
+    "wide grid": "a grid is far wider than the values on it",
+    "other weights": "the weights of most layers are of another training",
+    "equalization": "channels of inner tensors were rescaled",
+    "weights": "the rounding of weights, no layer far more than it need",
+    "activations": "the rounding of activations, no layer far more than it need",
+}
+"""What a diagnosis may name, and what it means."""
+
+WORTH_SAYING_DB = 0.002
+"""What could be avoided is not called a fault below this."""
+
+GOOD_DB = 0.01
+"""Drops up to this are as small as a search leaves them."""
+
+_MOVED_STEPS = 3.0
+"""Rounding to the nearest moves a weight by half a step at most, rounding that makes up for other
+weights by one or two."""
+
+_SAME_SCALE = 0.02
+"""By which the scale of biases may differ: TFLite's own tolerance."""
+
+_MOST_LAYERS = 0.6
+"""Share of the layers with stored values that must be off for all to be of another making."""
+
+_RESCALED = 1.5
+"""Channels multiplied by factors this far from one another were rescaled on purpose."""
+
+_CUT_OFF = 1e-5
+"""Share of values that must lie outside a grid to be called cut off."""
+
+_WIDE = 0.6
+"""A grid of whose span the values need less than this is called wide."""
+
+_LARGEST_UNIT = 2.0
+"""A picture whose largest value is below this is one of 0..1, not of 0..255."""
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    """A layer, what it costs more than it need, and the cause."""
+
+    layer: LayerError
+    avoidable_db: float
+    cause: str
+
+
+def diagnose(comparison: Comparison, *, reference: str, tested: str) -> Diagnosis:
+    """Say what costs most, why, and what to do.
+
+    Args:
+        comparison: of the two models.
+        reference: what the user calls the reference.
+        tested: what the user calls the tested model.
+
+    Returns:
+        Three sentences or so, each of one line.
+    """
+    stored = [one for one in comparison.layers if one.stored is not None]
+    off = [one for one in stored if _off(one)]
+    if len(off) > max(1, _MOST_LAYERS * len(stored)):
+        return _all_off(comparison, reference, tested, len(off), len(stored))
+    if comparison.causes is None:
+        return _by_noise(comparison, reference, tested)
+    suspects = sorted(_suspects(comparison), key=lambda one: -one.avoidable_db)
+    worst = suspects[0] if suspects and suspects[0].avoidable_db > WORTH_SAYING_DB else None
+    ends_db = comparison.causes.io_grid_db
+    ends = _wrong_ends(comparison)
+    if ends and ends_db > max(WORTH_SAYING_DB, worst.avoidable_db if worst else 0.0):
+        return _of_ends(comparison, comparison.causes, ends, reference, tested)
+    if worst is not None:
+        return _of_suspect(comparison, comparison.causes, worst, reference, tested)
+    return _of_rounding(comparison, comparison.causes, reference, tested)
+
+
+def _suspects(comparison: Comparison) -> list[_Suspect]:
+    """Return what each layer costs more than it need, by cause."""
+    found = []
+    for layer in comparison.layers:
+        for look in (_stored, _cut_off, _wide):
+            suspect = look(comparison, layer)
+            if suspect is not None:
+                found.append(suspect)
+    return found
+
+
+def _off(layer: LayerError) -> bool:
+    """Whether stored values are further off than any rounding leaves them."""
+    stored = layer.stored
+    return stored is not None and (
+        stored.weights_off_steps > _MOVED_STEPS or (stored.bias_off_steps or 0.0) > _MOVED_STEPS
+    )
+
+
+def _stored(comparison: Comparison, layer: LayerError) -> _Suspect | None:
+    """Return what stored values cost that are not the reference's, rounded."""
+    if layer.stored is None or layer.cost is None or not _off(layer):
+        return None
+    ratio = layer.stored.bias_scale_ratio
+    if (
+        ratio is not None
+        and abs(ratio - 1) > _SAME_SCALE
+        and layer.stored.weights_off_steps <= _MOVED_STEPS
+    ):
+        maker = next((one for one in comparison.layers if one.name in layer.after), layer)
+        return _Suspect(maker, layer.cost.weights_db, "grid changed")
+    return _Suspect(layer, layer.cost.weights_db, "stored values")
+
+
+def _cut_off(_: Comparison, layer: LayerError) -> _Suspect | None:
+    """Return what a grid costs that does not hold the values."""
+    if layer.cost is None or layer.accumulated.saturated_share < _CUT_OFF:
+        return None
+    return _Suspect(layer, layer.cost.saturation_db, "saturation")
+
+
+def _wide(_: Comparison, layer: LayerError) -> _Suspect | None:
+    """Return what a grid costs that is wider than the values; noise goes with its step squared."""
+    if layer.cost is None or layer.tied_to_output or layer.operator == INPUT:
+        return None
+    needed = max(layer.maximum, 0.0) - min(layer.minimum, 0.0)
+    share = needed / (layer.grid_maximum - layer.grid_minimum)
+    if share > _WIDE:
+        return None
+    rounding_db = layer.cost.activation_db - layer.cost.saturation_db
+    return _Suspect(layer, rounding_db * (1 - share**2), "wide grid")
+
+
+def _wrong_ends(comparison: Comparison) -> list[LayerError]:
+    """Return input and output, if their grids are not black to white in 256 steps."""
+    ends = [one for one in comparison.layers if one.how == "end"]
+    white = 1.0 if ends and ends[0].maximum <= _LARGEST_UNIT else 255.0
+    return [
+        one
+        for one in ends
+        if abs(one.grid_minimum) > one.scale / 2 or abs(one.grid_maximum - white) > one.scale / 2
+    ]
+
+
+def _of_ends(
+    comparison: Comparison,
+    costs: CauseCosts,
+    ends: Sequence[LayerError],
+    reference: str,
+    tested: str,
+) -> Diagnosis:
+    grids = " and ".join(
+        f"{'input' if one.operator == INPUT else 'output'} bytes from {one.grid_minimum:.4g} to "
+        f"{one.grid_maximum:.4g}"
+        for one in ends
+    )
+    shift = float(np.mean([picture.colour_shift for picture in comparison.pictures]))
+    return Diagnosis(
+        costs_most=f"{_loses(comparison, costs, reference, tested)}; the grids of its ends cost "
+        f"{costs.io_grid_db:.4f} dB by themselves.",
+        why=f"It counts {grids}, but a phone feeds and shows raw bytes, black to white: pictures "
+        f"come out {abs(shift):.2f} of 255 steps {'brighter' if shift > 0 else 'darker'} on "
+        "average.",
+        what_to_do="Quantize again with the grids of a picture, which qsr gives both ends: "
+        f"{_quantize(reference)}",
+        layer=ends[0].label,
+        cause="I/O grid",
+    )
+
+
+def _of_suspect(
+    comparison: Comparison, costs: CauseCosts, worst: _Suspect, reference: str, tested: str
+) -> Diagnosis:
+    layer = worst.layer
+    why, what_to_do = {
+        "stored values": (_why_stored, _quantize_again),
+        "grid changed": (_why_changed, _quantize_again),
+        "saturation": (_why_cut_off, _other_images),
+        "wide grid": (_why_wide, _other_images),
+    }[worst.cause]
+    return Diagnosis(
+        costs_most=f"{_loses(comparison, costs, reference, tested)}; {layer.label} costs "
+        f"{worst.avoidable_db:.4f} dB by itself that need not be.",
+        why=why(layer),
+        what_to_do=what_to_do(reference),
+        layer=layer.label,
+        cause=worst.cause,
+    )
+
+
+def _why_stored(layer: LayerError) -> str:
+    stored = layer.stored
+    assert stored is not None  # noqa: S101 (only a layer with stored values is suspected of them)
+    weights = stored.weights_off_steps > _MOVED_STEPS
+    what = (
+        f"weights are up to {stored.weights_off_steps:.1f} steps off (rounding leaves 0.5)"
+        if weights
+        else f"biases are up to {stored.bias_off_steps:.1f} steps of its output's grid off"
+    )
+    return (
+        f"Its {what}, most in channel {stored.channel}: they are not the reference's, rounded, but "
+        "were changed or damaged."
+    )
+
+
+def _why_changed(layer: LayerError) -> str:
+    return (
+        f"Its grid was changed after quantization: the layer after it holds biases for another "
+        f"scale than {layer.scale:.6g}, so they count for too much or too little."
+    )
+
+
+def _why_cut_off(layer: LayerError) -> str:
+    error = layer.accumulated
+    ends = [
+        f"{100 * share:.3g} % of its values lie {side} {end:.4g}"
+        for share, side, end in (
+            (error.saturated_low, "below", layer.grid_minimum),
+            (error.saturated_high, "above", layer.grid_maximum),
+        )
+        if share > _CUT_OFF / 2
+    ]
+    return (
+        f"Its grid is too narrow or shifted: it holds {layer.grid_minimum:.4g} to "
+        f"{layer.grid_maximum:.4g}, the values span {layer.minimum:.4g} to {layer.maximum:.4g}; "
+        f"{' and '.join(ends)} and are cut off."
+    )
+
+
+def _why_wide(layer: LayerError) -> str:
+    needed = max(layer.maximum, 0.0) - min(layer.minimum, 0.0)
+    share = needed / (layer.grid_maximum - layer.grid_minimum)
+    return (
+        f"Its grid is too wide: it holds {layer.grid_minimum:.4g} to {layer.grid_maximum:.4g}, the "
+        f"values span {layer.minimum:.4g} to {layer.maximum:.4g} and get {256 * share:.0f} of 256 "
+        "steps."
+    )
+
+
+def _quantize_again(reference: str) -> str:
+    return f"Quantize the reference again: {_quantize(reference)}"
+
+
+def _other_images(reference: str) -> str:
+    return (
+        "Choose other representative images (qsr audit-repdata tells which image did it): qsr "
+        f"search-repdata {reference} --candidates DIR --validation DIR"
+    )
+
+
+def _quantize(reference: str) -> str:
+    return f"qsr quantize {reference} --repdata DIR -o OUT.tflite"
+
+
+def _of_rounding(
+    comparison: Comparison, costs: CauseCosts, reference: str, tested: str
+) -> Diagnosis:
+    """Say where the price of 8 bits is paid."""
+    kind = "weights" if costs.weights_db > costs.activations_db else "activations"
+    dear = sorted(
+        (one for one in comparison.layers if one.cost is not None),
+        key=lambda one: -(one.cost.alone_db if one.cost else 0.0),
+    )
+    layers = ", ".join(
+        f"{one.label} {one.cost.alone_db:.4f}" for one in dear[:3] if one.cost is not None
+    )
+    good = costs.total_db <= GOOD_DB
+    return Diagnosis(
+        costs_most=f"{_loses(comparison, costs, reference, tested)}: weights "
+        f"{costs.weights_db:.4f}, activations {costs.activations_db:.4f}, ends "
+        f"{costs.io_grid_db:.4f}, together {costs.interaction_db:+.4f}, integer arithmetic "
+        f"{costs.kernels_db:+.4f} dB.",
+        why="It is rounding to 8 bits; no grid cuts values off or is far too wide. Most, each by "
+        f"itself: {layers} dB.",
+        what_to_do="Nothing; this is about what 8 bits cost."
+        if good
+        else f"Let the search refine it: qsr search-repdata {reference} --candidates DIR "
+        "--validation DIR --tune --correct-biases. If that is not enough: qsr qat.",
+        layer=dear[0].label if dear else None,
+        cause="none" if good else kind,
+    )
+
+
+def _all_off(
+    comparison: Comparison, reference: str, tested: str, off: int, stored: int
+) -> Diagnosis:
+    """Say that the two are not roundings of the same weights, and which way."""
+    lost = (
+        _loses(comparison, comparison.causes, reference, tested)
+        if comparison.causes
+        else f"{tested} is not {reference} with its weights rounded"
+    )
+    rescaled = [one for one in comparison.layers if _rescaled(one.accumulated)]
+    if rescaled:
+        return Diagnosis(
+            costs_most=f"{lost}; what single layers cost cannot be told from these two models.",
+            why=f"The channels of {len(rescaled)} inner tensors, such as {rescaled[0].label}, were "
+            "multiplied by factors of their own (equalization), which leaves the function alone.",
+            what_to_do="Compare with the float model that was equalized: a search writes it as "
+            "model_fp32.tflite into its run folder.",
+            layer=None,
+            cause="equalization",
+        )
+    return Diagnosis(
+        costs_most=f"{lost}; what single layers cost holds the change of their weights, too.",
+        why=f"Weights of {off} of {stored} layers are more than {_MOVED_STEPS:.0f} steps away: the "
+        "model was trained further (quantization-aware training), or is of another training.",
+        what_to_do="After qsr qat, compare with the float model of the same run; otherwise give "
+        f"the float model that {tested} was made from.",
+        layer=None,
+        cause="other weights",
+    )
+
+
+def _rescaled(error: TensorError) -> bool:
+    """Whether channels are multiples of the reference's, by factors far from one another."""
+    gains = [
+        gain
+        for gain, noise in zip(error.channels.gain, error.channels.sqnr_db, strict=True)
+        if gain > 0 and noise > -np.inf
+    ]
+    return len(gains) > 1 and max(gains) > _RESCALED * min(gains)
+
+
+def _by_noise(comparison: Comparison, reference: str, tested: str) -> Diagnosis:
+    """Say which layer adds most noise, where no original says what that costs."""
+    measured = [one for one in comparison.layers if one.local is not None]
+    noises = [one.local.sqnr_db for one in measured if one.local is not None]
+    lowest = min(measured, key=lambda one: one.local.sqnr_db if one.local else 0.0, default=None)
+    name = lowest.label if lowest else None
+    return Diagnosis(
+        costs_most=f"{tested} differs from {reference}; what that costs in dB is not known without "
+        "originals."
+        if lowest is None
+        else f"{name} adds most noise by itself: SQNR {min(noises):.2f} dB, where half of the "
+        f"layers have {median(noises):.2f} dB or more.",
+        why=_why_noise(lowest) if lowest else "No layer could be measured by itself.",
+        what_to_do="Give photographs or HR images, so that costs in dB can be measured.",
+        layer=name,
+        cause="activations",
+    )
+
+
+def _why_noise(layer: LayerError) -> str:
+    if layer.accumulated.saturated_share >= _CUT_OFF:
+        return _why_cut_off(layer)
+    return _why_stored(layer) if _off(layer) else _why_wide(layer)
+
+
+def _loses(comparison: Comparison, costs: CauseCosts, reference: str, tested: str) -> str:
+    count = len(comparison.pictures)
+    return (
+        f"{tested} loses {costs.total_db:.4f} dB of PSNR against {reference} on {count} "
+        f"picture{'s' if count != 1 else ''}"
+    )
