@@ -4,7 +4,6 @@ Both models run on the same pictures, each on its own: what is measured at a lay
 accumulated from the input up to there, not what that layer alone adds.
 """
 
-import math
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsr.analysis.labels import layer_label
-from qsr.analysis.matching import Match, match_tensors
+from qsr.analysis.matching import Match, align
 from qsr.analysis.sums import ErrorSums, error_sums
 from qsr.errors import ImageError, ModelError
 from qsr.metrics import RGB_SHAVE, psnr_db
@@ -152,7 +151,7 @@ def compare(
     _check_sizes(float_facts, integer_facts, float_source, integer_source)
     float_graph = Graph(float_model, source=float_source)
     integer_graph = Graph(integer_model, source=integer_source)
-    matches = match_tensors(float_graph, integer_graph)
+    matches = align(float_graph, integer_graph).matches
     _check_matches(float_graph, matches, float_source, integer_source)
     # One radius for both: then they are run in the same pieces.
     same_pieces = replace(integer_facts, receptive_radius=float_facts.receptive_radius)
@@ -164,18 +163,19 @@ def compare(
         Runner(float_model, float_facts, source=float_source),
         Runner(integer_model, integer_facts, source=integer_source),
     )
-    sums = [ErrorSums()] * len(matches)
+    sums: list[ErrorSums | None] = [None] * len(matches)
     records: list[ImageComparison] = []
     for name, lr, hr in images:
         _check_hr(name, lr, hr, float_facts.scale)
         for place, (match, new) in enumerate(
             zip(matches, _picture_sums(*keepers, matches, lr), strict=True)
         ):
-            if not math.isfinite(new.signal):
+            if not new.finite:
                 raise ModelError(
-                    f"{float_source}: {match.float_tensor.name} is not finite on the image {name}"
+                    f"{float_source}: {match.reference.name} is not finite on the image {name}"
                 )
-            sums[place] += new
+            known = sums[place]
+            sums[place] = new if known is None else known + new
         records.append(_compare_pictures(*runners, name, lr, hr))
         if on_image is not None:
             on_image(len(records))
@@ -183,11 +183,13 @@ def compare(
         raise ModelError(f"no images to compare {float_source} and {integer_source} on")
     tied = ranges_tied_to_output(float_graph)
     return Comparison(
-        layers=tuple(_layer_error(*pair, tied) for pair in zip(matches, sums, strict=True)),
-        unmatched_float=_names_without(float_graph, [match.float_tensor for match in matches]),
-        unmatched_integer=_names_without(
-            integer_graph, [match.integer_tensor for match in matches]
+        layers=tuple(
+            _layer_error(match, one, tied)
+            for match, one in zip(matches, sums, strict=True)
+            if one is not None
         ),
+        unmatched_float=_names_without(float_graph, [match.reference for match in matches]),
+        unmatched_integer=_names_without(integer_graph, [match.tested for match in matches]),
         images=tuple(records),
     )
 
@@ -243,7 +245,7 @@ def _check_matches(
     """Check that more than the picture at both ends was found in both models."""
     ends = {graph.input_index, graph.output_index}
     inner = any(tensor.index not in ends for tensor in graph.activations)
-    if inner and all(match.float_tensor.index in ends for match in matches):
+    if inner and all(match.reference.index in ends for match in matches):
         raise ModelError(
             f"{float_source} and {integer_source} have no tensor in common between input and "
             f"output; give the float model that {integer_source} was made from"
@@ -269,10 +271,10 @@ def _picture_sums(
     float_runner: Runner, integer_runner: Runner, matches: tuple[Match, ...], lr: Image
 ) -> list[ErrorSums]:
     """Run both models on one picture, piece by piece, and compare every matched tensor."""
-    sums = [ErrorSums()] * len(matches)
+    sums: list[ErrorSums] = []
     for window, _ in zip(float_runner.windows(lr), integer_runner.windows(lr), strict=True):
-        for place, match in enumerate(matches):
-            sums[place] += _tensor_sums(float_runner, integer_runner, match, window)
+        new = [_tensor_sums(float_runner, integer_runner, match, window) for match in matches]
+        sums = [one + other for one, other in zip(sums, new, strict=True)] if sums else new
     return sums
 
 
@@ -287,11 +289,11 @@ def _tensor_sums(
     Raises:
         ModelError: the two are of different shapes.
     """
-    values = float_runner.kept(match.float_tensor.index, window)
-    integers = integer_runner.kept(match.integer_tensor.index, window)
+    values = float_runner.kept(match.reference.index, window)
+    integers = integer_runner.kept(match.tested.index, window)
     if values.shape != integers.shape:
         raise ModelError(
-            f"{match.float_tensor.name} has the shape {values.shape} in the float model and "
+            f"{match.reference.name} has the shape {values.shape} in the float model and "
             f"{integers.shape} in the integer model: not the same network"
         )
     return error_sums(values, integers, match.grid)
@@ -299,20 +301,20 @@ def _tensor_sums(
 
 def _layer_error(match: Match, sums: ErrorSums, tied: Container[int]) -> LayerError:
     """Return the record of one tensor."""
-    grid = match.grid
+    grid, error = match.grid, sums.tensor_error
     return LayerError(
-        name=match.float_tensor.name,
+        name=match.reference.name,
         operator=match.operator,
         scale=grid.scale,
         zero_point=grid.zero_point,
-        sqnr_db=sums.sqnr_db,
-        saturated_share=sums.saturated / sums.count,
-        mean_error=sums.error / sums.count,
+        sqnr_db=error.sqnr_db,
+        saturated_share=error.saturated_share,
+        mean_error=error.mean_error,
         minimum=sums.minimum,
         maximum=sums.maximum,
         grid_minimum=grid.minimum,
         grid_maximum=grid.maximum,
-        tied_to_output=match.float_tensor.index in tied,
+        tied_to_output=match.reference.index in tied,
     )
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from qsr.analysis.matching import match_tensors
+from qsr.analysis.matching import align
 from qsr.calibration.audit import GridsOf
 from qsr.calibration.quantize import quantize
 from qsr.calibration.ranges import Ranges
@@ -37,8 +37,8 @@ def _grids(graph: Graph, ranges: Ranges, scheme: Scheme, source: str) -> Ranges:
     integer = Graph(quantize(graph.model, ranges, scheme, source=source), source=source)
     minimum, maximum = np.minimum(ranges.minimum, 0), np.maximum(ranges.maximum, 0)
     columns = {name: column for column, name in enumerate(ranges.tensors)}
-    for match in match_tensors(graph, integer):
-        column = columns.get(match.float_tensor.name)
+    for match in align(graph, integer).matches:
+        column = columns.get(match.reference.name)
         if column is not None:
             minimum[column], maximum[column] = match.grid.minimum, match.grid.maximum
     return Ranges(ranges.tensors, minimum, maximum)

@@ -85,6 +85,24 @@ class Window:
             slice(self.kept_columns.start - left, self.kept_columns.stop - left),
         )
 
+    def kept_of(self, values: NDArray[Any], piece: tuple[int, int]) -> NDArray[Any]:
+        """Return what no other piece covers better of a tensor's values, as a view.
+
+        Args:
+            values: those of the whole piece; a height and width that are no multiple of the piece's
+                come whole.
+            piece: height and width of what the model was run on, in LR pixels, padding included.
+        """
+        height, width = piece
+        if values.ndim != 4 or values.shape[1] % height or values.shape[2] % width:  # noqa: PLR2004
+            return values
+        rows, columns = self.kept_of_piece()
+        return values[
+            :,
+            _scaled(rows, values.shape[1] // height),
+            _scaled(columns, values.shape[2] // width),
+        ]
+
 
 class Runner:
     """A model ready to run on one picture after another.
@@ -187,16 +205,7 @@ class Runner:
             index: as in :meth:`tensor`.
             window: the piece that was just run.
         """
-        values = self.tensor(index)
-        piece_height, piece_width = self._size or (1, 1)
-        if values.ndim != 4 or values.shape[1] % piece_height or values.shape[2] % piece_width:  # noqa: PLR2004
-            return values
-        rows, columns = window.kept_of_piece()
-        return values[
-            :,
-            _scaled(rows, values.shape[1] // piece_height),
-            _scaled(columns, values.shape[2] // piece_width),
-        ]
+        return window.kept_of(self.tensor(index), self._size or (1, 1))
 
     def _pieces(self, lr: Image) -> Iterator[tuple[Window, Image]]:
         height, width = lr.shape[:2]

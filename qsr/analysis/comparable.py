@@ -1,0 +1,74 @@
+"""Whether two models can be compared: what makes a comparison meaningless is an error."""
+
+from qsr.analysis.matching import Alignment
+from qsr.analysis.pair import ModelPair
+from qsr.errors import ModelError
+from qsr.tflite.graph import Graph
+from qsr.tflite.runtime import ModelFacts
+
+
+def check_comparable(pair: ModelPair) -> None:
+    """Check that a tested model is an integer version of its reference.
+
+    Args:
+        pair: the models.
+
+    Raises:
+        ModelError: the tested model computes in float; they differ in scale or input size; or they
+            have no tensor in common between input and output.
+    """
+    _check_roles(pair)
+    _check_sizes(pair)
+    if _has_inside(pair.reference_graph) and not _shares_inside(pair.alignment):
+        raise ModelError(
+            f"{pair.reference_source} and {pair.tested_source} have no tensor in common between "
+            f"input and output; give the model that {pair.tested_source} was made from"
+        )
+
+
+def _check_roles(pair: ModelPair) -> None:
+    """Check that the tested model is an integer model."""
+    if pair.tested_facts.quantized:
+        return
+    if pair.reference_facts.quantized:
+        raise ModelError(
+            f"{pair.reference_source} is quantized and {pair.tested_source} is float: swap them, "
+            "the float model comes first"
+        )
+    raise ModelError(
+        f"{pair.reference_source} and {pair.tested_source} both compute in float; give an integer "
+        "model second: qsr quantize makes one"
+    )
+
+
+def _check_sizes(pair: ModelPair) -> None:
+    """Check that both models take and give pictures of the same sizes."""
+    reference, tested = pair.facts
+    if reference.scale != tested.scale:
+        raise ModelError(
+            f"{pair.reference_source} enlarges x{reference.scale} and {pair.tested_source} "
+            f"x{tested.scale}: not the same network"
+        )
+    if reference.fixed_size != tested.fixed_size:
+        raise ModelError(
+            f"{pair.reference_source} takes {_size_text(reference)} and {pair.tested_source} "
+            f"{_size_text(tested)}; convert both with the same input size"
+        )
+
+
+def _size_text(facts: ModelFacts) -> str:
+    if facts.fixed_size is None:
+        return "pictures of any size"
+    height, width = facts.fixed_size
+    return f"{width}x{height} pixels"
+
+
+def _has_inside(graph: Graph) -> bool:
+    """Whether a model has tensors between its input and its output."""
+    ends = {graph.input_index, graph.output_index}
+    return any(tensor.index not in ends for tensor in graph.activations)
+
+
+def _shares_inside(alignment: Alignment) -> bool:
+    """Whether more than the picture at both ends was matched."""
+    return any(match.how != "end" for match in alignment.matches)
