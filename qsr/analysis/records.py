@@ -221,10 +221,14 @@ class Banding:
     """Steps that the tested model makes in smooth areas, and the reference does not.
 
     Attributes:
-        smooth_share: share of the picture in which the reference is smooth, 0 to 1.
-        flattened_share: share of the smooth area's neighbouring pixels that differ in the reference
-            and are equal in the tested model; 0 if there is no smooth area.
-        contrast: mean height of the tested model's steps over the mean of the reference's there.
+        smooth_share: share of the picture in which the reference is smooth, 0 to 1: flat as in
+            :class:`RegionErrors`.
+        flattened_share: of the steps between neighbouring values (pixels to the right and below,
+            each channel) that the reference has in smooth areas, the share that the tested model
+            lacks on balance: ``1 - steps of tested / steps of reference``, at least 0; 0 if there
+            are none. So a step that merely moves counts as none lost.
+        contrast: mean height of the tested model's steps over the mean of the reference's there; 1
+            if either has none.
     """
 
     smooth_share: float
@@ -236,7 +240,8 @@ class Banding:
 class RegionErrors:
     """Mean squared difference of the two models' pictures by kind of area, in squared 8-bit steps.
 
-    Areas are told apart by the reference's picture. None where a picture has none of a kind.
+    Areas are told apart by the reference's picture, as :func:`qsr.analysis.regions.areas_of` says.
+    None where a picture has none of a kind.
 
     Attributes:
         flat: where hardly anything changes.
@@ -262,10 +267,10 @@ class PictureError:
     Attributes:
         name: of the picture.
         between_db: PSNR of one model's picture against the other's, RGB, in dB; infinite if equal.
-        reference_psnr_db: of the reference against the original, RGB, 1 pixel shaved per factor as
-            :data:`qsr.metrics.RGB_SHAVE` says; None without an original.
+        reference_psnr_db: of the reference against the original, RGB,
+            :data:`qsr.metrics.RGB_SHAVE` pixels shaved; None without an original.
         tested_psnr_db: of the tested model.
-        drop_db: the first less the second.
+        drop_db: the first less the second, both as :func:`qsr.metrics.counted_db` counts them.
         colour_shift: mean of tested less reference for red, green and blue, in 8-bit steps.
         largest_difference: of a value, in 8-bit steps.
         regions: by kind of area.
