@@ -35,6 +35,7 @@ class Tensor:
         constant: True for weights, biases and other stored values.
         scale: quantization scales, ``(1,)``, ``(channels,)`` or empty when not quantized.
         zero_point: quantization zero points, of the same length.
+        channel_axis: the axis that several scales count along.
     """
 
     index: int
@@ -44,6 +45,7 @@ class Tensor:
     constant: bool
     scale: NDArray[np.float32]
     zero_point: NDArray[np.int64]
+    channel_axis: int
 
     @property
     def quantized(self) -> bool:
@@ -309,6 +311,7 @@ class Graph:
             constant=stored is not None and len(stored) > 0,
             scale=np.asarray(scale if scale is not None else [], np.float32),
             zero_point=np.asarray(zero_point if zero_point is not None else [], np.int64),
+            channel_axis=int(getattr(quantization, "quantizedDimension", 0)),
         )
 
 
