@@ -38,8 +38,8 @@ def _steps(picture: Image, smooth: Mask) -> tuple[int, int]:
     number = height = 0
     for first, second in _NEIGHBOURS:
         both = smooth[first] & smooth[second]
-        one, other = picture[first][both], picture[second][both]
-        distances = np.maximum(one, other) - np.minimum(one, other)
+        one, other = picture[first], picture[second]
+        distances = (np.maximum(one, other) - np.minimum(one, other)) * both[..., None]
         number += int(np.count_nonzero(distances))
         height += int(distances.sum(dtype=np.int64))
     return number, height
