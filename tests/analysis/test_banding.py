@@ -57,12 +57,13 @@ def test_one_channel(sky):
     assert found.flattened_share == pytest.approx(0.75 / 3, abs=0.02)
 
 
-def test_only_where_smooth(sky):
+@pytest.mark.parametrize("rough", [np.s_[:, 128:], np.s_[:, :128], np.s_[:32], np.s_[32:]], ids=str)
+def test_only_where_smooth(sky, rough):
     """What happens outside the smooth area, or on its border, is none of banding's business."""
     tested = sky.copy()
-    tested[:, 128:] = 0
+    tested[rough] = 0
     smooth = EVERYWHERE.copy()
-    smooth[:, 128:] = False
+    smooth[rough] = False
     found = banding(sky, tested, smooth)
     assert (found.smooth_share, found.flattened_share, found.contrast) == (0.5, 0, 1)
 
