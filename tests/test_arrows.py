@@ -29,6 +29,7 @@ ARROWS = {
     "training": {"data", "models", "metrics"} | BASE,
     "tables": BASE,
     "targets": BASE,
+    "reports": {"analysis"} | BASE,
     "checks": {"analysis", "calibration", "metrics", "quantization", "targets", "tflite"} | BASE,
     "benchmark": {"tflite"} | BASE,
     "jobs": {
@@ -42,7 +43,7 @@ ARROWS = {
             "images",
             "metrics",
         ),
-        *("models", "quantization", "screening", "tables", "targets"),
+        *("models", "quantization", "reports", "screening", "tables", "targets"),
         *("tflite", "training"),
     }
     | BASE,
@@ -56,7 +57,9 @@ HEAVY = {
     "PIL",
     "dask",
     "distributed",
+    "jinja2",
     "keras",
+    "matplotlib",
     "skimage",
     "tensorflow",
     "tensorflow_model_optimization",
