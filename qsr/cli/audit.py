@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qsr.cli.options import Json, Model, PinIo, ReaderName, SchemeName, SkipBadImages
+from qsr.cli.options import Json, Model, PinIo, ReaderName, SchemeName, SkipBadImages, images_option
 from qsr.cli.output import print_json, print_next, print_skipped, print_table, shown_progress
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def audit_repdata(
     model: Model,
     images: Annotated[
         Path,
-        typer.Option(help="The representative images: photographs, or a folder of LR/HR images."),
+        images_option("The representative images"),
     ],
     against: Annotated[
         Path | None,

@@ -3,13 +3,14 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qsr.jobs.progress import Progress
+    from qsr.jobs.train import TrainingProgress
 
 _SECONDS_BETWEEN_LINES = 10.0
 _LEAST_TEXT = 20
@@ -41,6 +42,26 @@ def shown_progress() -> "Iterator[Progress]":
             bars.update(tasks[stage], completed=done, total=total, description=_said(stage, note))
 
         yield show
+
+
+def steps_shown(
+    progress: "Progress", *, several_stages: bool = False
+) -> "Callable[[TrainingProgress], None]":
+    """Return a function that shows where a training stands.
+
+    Args:
+        progress: shows it.
+        several_stages: name the stage, too.
+    """
+
+    def show(state: "TrainingProgress") -> None:
+        stage = f"train, stage {state.stage}" if several_stages else "train"
+        note = f"{state.steps_per_second:.0f} steps/s"
+        if state.validation_psnr_db is not None:
+            note += f", validation {state.validation_psnr_db:.2f} dB"
+        progress(stage, state.step, state.steps, note)
+
+    return show
 
 
 class _LineProgress:

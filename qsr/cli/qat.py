@@ -1,15 +1,22 @@
 """``qsr qat``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from qsr.cli.options import Json, SkipBadImages
-from qsr.cli.output import print_json, print_next, shown_progress
-
-if TYPE_CHECKING:
-    from qsr.jobs.qat import TrainingProgress
+from qsr.cli.options import (
+    Json,
+    KeepClip,
+    MoreTrainingData,
+    Overrides,
+    RecipeName,
+    SkipBadImages,
+    Smoke,
+    TrainingData,
+    TrainingValidation,
+)
+from qsr.cli.output import print_json, print_next, shown_progress, steps_shown
 
 
 def register(app: typer.Typer) -> None:
@@ -18,27 +25,10 @@ def register(app: typer.Typer) -> None:
 
 
 def qat(
-    recipe: Annotated[
-        str, typer.Argument(help="A shipped recipe (xcat_x3, espcn_x3, ...), or a .toml file.")
-    ],
-    more_data: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="folders",
-            help="Images to train on too, so that --data takes many.",
-            show_default=False,
-        ),
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Images to train on: folders.", show_default=False),
-    ] = None,
-    validation: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Images to validate on; by default DIV2K's own, or some held out of --data."
-        ),
-    ] = None,
+    recipe: RecipeName,
+    more_data: MoreTrainingData = None,
+    data: TrainingData = None,
+    validation: TrainingValidation = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -56,26 +46,15 @@ def qat(
     out: Annotated[
         Path | None, typer.Option(help="Run folder; by default runs/qat-RECIPE.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="section.field=value of the recipe; may be given again."),
-    ] = None,
+    overrides: Overrides = None,
     steps: Annotated[int, typer.Option(help="Steps of training.")] = 4000,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-4,
     target: Annotated[
         Literal["float", "hr"],
         typer.Option(help="What to come closer to: float, the float network's pictures, or hr."),
     ] = "float",
-    keep_clip: Annotated[
-        bool, typer.Option("--keep-clip", help="Leave operators that copy bytes in.")
-    ] = False,
-    smoke: Annotated[
-        bool,
-        typer.Option(
-            "--smoke",
-            help="Shorten everything to seconds, to see that it works; needs no --data.",
-        ),
-    ] = False,
+    keep_clip: KeepClip = False,
+    smoke: Smoke = False,
     skip_bad_images: SkipBadImages = False,
     json: Json = False,
 ) -> None:
@@ -87,14 +66,6 @@ def qat(
     from qsr.jobs.qat import qat_from_recipe
 
     with shown_progress() as progress:
-
-        def show_steps(state: "TrainingProgress") -> None:
-            psnr = state.validation_psnr_db
-            note = f"{state.steps_per_second:.0f} steps/s"
-            if psnr is not None:
-                note += f", validation {psnr:.2f} dB"
-            progress("train", state.step, state.steps, note)
-
         report = qat_from_recipe(
             recipe,
             [*(data or []), *(more_data or [])],
@@ -110,7 +81,7 @@ def qat(
             smoke=smoke,
             skip_bad_images=skip_bad_images,
             on_progress=progress,
-            on_steps=show_steps,
+            on_steps=steps_shown(progress),
         )
     if json:
         print_json(report)
@@ -122,8 +93,12 @@ def qat(
         f"{report.qat_psnr_db:.3f} dB after {report.best_step:,} of {report.steps:,} steps "
         f"(drop {drops[1]:.4f})"
     )
-    if report.equalized:
-        typer.echo("the network's channels were equalized first")
+    if report.equalization_gain_db is not None:
+        typer.echo(
+            f"the network's channels were {'' if report.equalized else 'not '}equalized first: the "
+            f"integer model comes {report.equalization_gain_db:+.2f} dB closer to the float "
+            "network's pictures with them equalized"
+        )
     helped = report.qat_psnr_db > report.ptq_psnr_db
     if not helped:
         typer.echo("training did not help: more --steps may, or another --rate")

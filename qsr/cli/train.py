@@ -1,16 +1,21 @@
 """``qsr train``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from qsr.cli.options import Json, SkipBadImages
-from qsr.cli.output import print_json, print_next, shown_progress
-
-if TYPE_CHECKING:
-    from qsr.jobs.train import TrainingProgress
-
+from qsr.cli.options import (
+    Json,
+    MoreTrainingData,
+    Overrides,
+    RecipeName,
+    SkipBadImages,
+    Smoke,
+    TrainingData,
+    TrainingValidation,
+)
+from qsr.cli.output import print_json, print_next, shown_progress, steps_shown
 
 _MOST_LOST_DB = 0.5
 """Between the best checkpoint and the last weights; more is told."""
@@ -22,21 +27,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[
-        str, typer.Argument(help="A shipped recipe (xcat_x3, abpn_x3, ...), or a .toml file.")
-    ],
-    more_data: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="folders",
-            help="Images to train on too, so that --data takes many.",
-            show_default=False,
-        ),
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Images to train on: folders.", show_default=False),
-    ] = None,
+    recipe: RecipeName,
+    more_data: MoreTrainingData = None,
+    data: TrainingData = None,
     added_data: Annotated[
         list[Path] | None,
         typer.Option(
@@ -44,31 +37,17 @@ def train(
             show_default=False,
         ),
     ] = None,
-    validation: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Images to validate on; by default DIV2K's own, or some held out of --data."
-        ),
-    ] = None,
+    validation: TrainingValidation = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; by default runs/train-RECIPE.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="section.field=value of the recipe; may be given again."),
-    ] = None,
+    overrides: Overrides = None,
     weights: Annotated[
         Path | None,
         typer.Option(help="A .keras file of the same network to start from.", show_default=False),
     ] = None,
     first_stage: Annotated[int, typer.Option(help="The stage to start with.")] = 1,
-    smoke: Annotated[
-        bool,
-        typer.Option(
-            "--smoke",
-            help="Shorten everything to seconds, to see that it works; needs no --data.",
-        ),
-    ] = False,
+    smoke: Smoke = False,
     skip_bad_images: SkipBadImages = False,
     json: Json = False,
 ) -> None:
@@ -80,14 +59,6 @@ def train(
     from qsr.jobs.train import train_recipe
 
     with shown_progress() as progress:
-
-        def show_steps(state: "TrainingProgress") -> None:
-            psnr = state.validation_psnr_db
-            note = f"{state.steps_per_second:.0f} steps/s"
-            if psnr is not None:
-                note += f", validation {psnr:.2f} dB"
-            progress(f"train, stage {state.stage}", state.step, state.steps, note)
-
         result = train_recipe(
             recipe,
             [*(data or []), *(more_data or [])],
@@ -100,7 +71,7 @@ def train(
             smoke=smoke,
             skip_bad_images=skip_bad_images,
             on_progress=progress,
-            on_steps=show_steps,
+            on_steps=steps_shown(progress, several_stages=True),
         )
     if json:
         print_json(result)

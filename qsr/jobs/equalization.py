@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from qsr.atomic import replacing
 from qsr.calibration import Scheme, collect, quantize
 from qsr.calibration.provenance import model_hash
-from qsr.data.pairs import Pair
 from qsr.errors import ImageError, StudyError
 from qsr.jobs.run_folder import RunFolder
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
@@ -31,6 +31,14 @@ LARGEST_SIDE = 192
 """So many LR pixels of a picture along a side, from its middle: enough for what channels hold."""
 
 
+class Candidate(Protocol):
+    """An image that its LR picture can be had of: a pair of files, or a decoded one."""
+
+    def load_lr(self) -> Image:
+        """Return the LR picture: ``(h, w, 3)`` ``uint8`` RGB; ImageError if it is unusable."""
+        ...
+
+
 @dataclass(frozen=True)
 class Equalization:
     """A float model as integer models are made of it.
@@ -49,7 +57,7 @@ class Equalization:
 
 def equalized_if_better(
     model: bytes,
-    candidates: Sequence[Pair],
+    candidates: Sequence[Candidate],
     scheme: Scheme,
     *,
     least_side: int,
@@ -146,7 +154,7 @@ def equalization_notes(found: Equalization | None) -> tuple[str, ...]:
     return (note,)
 
 
-def middles(candidates: Sequence[Pair], least_side: int) -> tuple[Image, ...]:
+def middles(candidates: Sequence[Candidate], least_side: int) -> tuple[Image, ...]:
     """Load the middles of LR pictures spread over the candidates, without unusable ones.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from qsr.data.layouts import Split, hr_folder
-from qsr.data.pairs import Pair, check_pairs, find_pairs
+from qsr.data.pairs import Pair, check_pairs, find_all_pairs, find_pairs
 from qsr.errors import ImageError
 from qsr.images import list_images
 from qsr.jobs.progress import Progress
@@ -84,30 +84,37 @@ def usable(
 
 
 def usable_for_training(
-    pairs: Sequence[Pair], least_lr: int, *, skip_bad: bool, decoded: bool, on_progress: Progress
+    folders: Sequence[Path],
+    scale: int,
+    least_lr: int,
+    split: Split,
+    *,
+    skip_bad: bool,
+    on_progress: Progress,
 ) -> tuple[Pair, ...]:
-    """Look at every image once, as :func:`usable`, and tell how many are left out.
+    """Find the images of folders by their headers alone, and tell how many are left out.
 
     Args:
-        pairs: what to look at.
+        folders: of photographs or of LR/HR images.
+        scale: HR size over LR size.
         least_lr: the shortest side an LR image may have, in pixels.
+        split: which to take of a folder that contains several.
         skip_bad: leave unusable images out instead of stopping.
-        decoded: whether to decode them, or to read their headers alone.
         on_progress: called after each pair, and at the end if any is left out.
 
     Returns:
-        The usable pairs.
+        The usable pairs, not decoded yet.
 
     Raises:
         ImageError: an image is unusable, or every one of them.
     """
     stage = "check images"
     kept, skipped = usable(
-        pairs,
+        find_all_pairs(folders, scale, split),
         least_lr=least_lr,
         skip_bad=skip_bad,
         stage=stage,
-        decoded=decoded,
+        decoded=False,
         on_progress=on_progress,
     )
     if skipped:

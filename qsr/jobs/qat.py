@@ -1,37 +1,35 @@
 """Quantization-aware training: from a float network and a recipe to an integer model."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
 
-from qsr.calibration import Ranges, Scheme, collect, quantize, read_litert_json, write_litert_json
-from qsr.calibration.provenance import model_hash
+from qsr.calibration import quantize, write_litert_json
 from qsr.data.bundled import write_bundled
-from qsr.data.decoded import decode
-from qsr.data.layouts import Split, has_split
-from qsr.data.pairs import Pair, find_all_pairs
-from qsr.errors import ModelError, StudyError, UsageError
+from qsr.data.layouts import has_split
+from qsr.errors import ImageError, ModelError, UsageError
 from qsr.evaluation import PsnrScore
-from qsr.jobs.equalization import equalized_if_better, middles
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable_for_training
 from qsr.jobs.progress import Progress, silent
+from qsr.jobs.qat_start import FloatNetwork, check_start, load_network, measured_start
 from qsr.jobs.run_folder import RUNS, RunFolder
-from qsr.models.zoo import ZOO, pretrained_path
 from qsr.quiet import import_tensorflow
-from qsr.tflite.files import read_model, write_model
+from qsr.tflite.files import write_model
 from qsr.tflite.fold import fold_copies
 from qsr.tflite.graph import Graph
-from qsr.tflite.runtime import inspect_model
-from qsr.training.images import ListedImages
+from qsr.training.images import ListedImages, TrainingImages, claimed_images
 from qsr.training.recipe import Recipe, smoke_size
 from qsr.training.recipe_files import load_recipe
+from qsr.training.run_folder import check_folder, described
+from qsr.training.steps import distribution
 from qsr.training.train import Progress as TrainingProgress
-from qsr.training.train import Trainee, train
+from qsr.training.train import Trainee, train_network
 
 __all__ = ["TrainingProgress", "qat_from_recipe"]
 
@@ -43,7 +41,6 @@ RATE = 2e-4
 _EPOCHS = 20  # of the learning rate: one of warm-up, then down to a hundredth
 _RATE_FALL = 100.0
 _SMOKE_STEPS = 40
-_CONVOLUTIONS = {"CONV_2D", "TRANSPOSE_CONV"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,9 @@ class QatReport:
         resumed_from: the step that this run started at.
         best_step: the step that the kept weights are of.
         equalized: whether the network's channels were equalized first.
+        equalization_gain_db: by how much closer the equalized network's integer model comes to the
+            float network's pictures, as PSNR; None if no layer can be equalized, or if training
+            started from a search.
         fp32_psnr_db: of the float network at first, rounded to 8 bits.
         ptq_psnr_db: of ``ptq_model``.
         qat_psnr_db: of ``qat_model``. The validation images chose the step that it is of.
@@ -80,6 +80,7 @@ class QatReport:
     resumed_from: int
     best_step: int
     equalized: bool
+    equalization_gain_db: float | None
     fp32_psnr_db: float
     ptq_psnr_db: float
     qat_psnr_db: float
@@ -146,34 +147,43 @@ def qat_from_recipe(
     tuning = fine_tuning(loaded, steps=steps, rate=rate)
     if not data and not smoke:
         raise UsageError("give at least one folder of images with --data")
-    _check_start(loaded, weights, run)
+    check_start(loaded, weights, run)
     check_there([*data, *validation])
     out = out or RUNS / f"qat-{loaded.name}"
+    network = load_network(loaded, weights, run)
+    description = described(tuning, 1, None) | {"start": {**network.identity, "target": target}}
+    check_folder(out, description)
     with TemporaryDirectory(prefix="qsr-") as scratch:
         if not data:
             data, validation = ([side] for side in write_bundled(Path(scratch)))
-
-        def checked(folders: Sequence[Path], least_lr: int, split: Split) -> Sequence[Pair]:
-            found = find_all_pairs(folders, loaded.model.scale, split)
-            return usable_for_training(
-                found, least_lr, skip_bad=skip_bad_images, decoded=True, on_progress=on_progress
-            )
-
-        training = checked(data, tuning.training.lr_patch_px, "train")
+        found = partial(usable_for_training, skip_bad=skip_bad_images, on_progress=on_progress)
+        scale, patch = loaded.model.scale, tuning.training.lr_patch_px
+        training_pairs = found(data, scale, patch, "train")
         validation = validation or [folder for folder in data if has_split(folder, "valid")]
-        validated = checked(validation, LEAST_LR_TO_SCORE, "valid") if validation else ()
-        images = ListedImages(training, (), validated).with_validation()
-        start = _start(loaded, weights, run, images.training, on_progress)
-        return _trained(
-            tuning,
-            images,
-            start,
-            out,
-            target=target,
-            keep_clip=keep_clip,
-            on_progress=on_progress,
-            on_steps=on_steps,
+        validation_pairs = (
+            found(validation, scale, LEAST_LR_TO_SCORE, "valid") if validation else ()
         )
+        bad: list[ImageError] = []
+        with claimed_images(
+            ListedImages(training_pairs, (), validation_pairs),
+            tuning,
+            out,
+            description,
+            on_bad=bad.append if skip_bad_images else None,
+            on_decode=lambda done, total: on_progress(
+                "decode images", done, total, f"{len(bad)} left out" if bad else ""
+            ),
+        ) as images:
+            return _trained(
+                tuning,
+                network,
+                images,
+                out,
+                target=target,
+                keep_clip=keep_clip,
+                on_progress=on_progress,
+                on_steps=on_steps,
+            )
 
 
 def fine_tuning(recipe: Recipe, *, steps: int, rate: float) -> Recipe:
@@ -191,6 +201,8 @@ def fine_tuning(recipe: Recipe, *, steps: int, rate: float) -> Recipe:
     """
     if steps < _EPOCHS:
         raise UsageError(f"--steps must be at least {_EPOCHS}, not {steps}")
+    if not (isfinite(rate) and rate / _RATE_FALL > 0):
+        raise UsageError(f"--rate must be above 0 and finite, not {rate}")
     training = replace(
         recipe.training,
         epochs=_EPOCHS,
@@ -209,113 +221,10 @@ def fine_tuning(recipe: Recipe, *, steps: int, rate: float) -> Recipe:
     return replace(recipe, name=f"{recipe.name}-qat", training=training, stages=(last,))
 
 
-@dataclass(frozen=True)
-class _Start:
-    """What training starts from.
-
-    Attributes:
-        original: content of the float ``.tflite`` model.
-        model: the same, equalized if that pays.
-        ranges: of the activations of ``model``.
-    """
-
-    original: bytes
-    model: bytes
-    ranges: Ranges
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """What tells it from others."""
-        ends = np.stack([self.ranges.minimum, self.ranges.maximum]).tobytes()
-        return {
-            "float model": model_hash(self.model),
-            "ranges": hashlib.sha256(ends).hexdigest(),
-        }
-
-
-def _check_start(recipe: Recipe, weights: Path | None, run: Path | None) -> None:
-    """Check what training is to start from, without loading anything."""
-    if run is not None and weights is not None:
-        raise UsageError("--run has its own float model; leave out --weights")
-    if run is not None:
-        folder = RunFolder(run)
-        for path in (folder.float_model, folder.chosen_ranges):
-            if not path.exists():
-                raise StudyError(
-                    f"{path}: missing; give the folder of a finished qsr search-repdata"
-                )
-        return
-    if weights is not None and not weights.is_file():
-        raise ModelError(f"{weights}: no such file; give a .keras file, such as model.keras")
-    if weights is None and recipe.model != ZOO[recipe.network].config():
-        raise UsageError(
-            f"no weights ship for the {recipe.network} of this recipe; give those of your own "
-            "training with --weights"
-        )
-
-
-def _start(
-    recipe: Recipe,
-    weights: Path | None,
-    run: Path | None,
-    training: Sequence[Pair],
-    on_progress: Progress,
-) -> _Start:
-    """Load the float network, equalize it if that pays, and measure its ranges."""
-    if run is not None:
-        folder = RunFolder(run)
-        model, source = read_model(folder.float_model)
-        _check_network(model, recipe, source)
-        return _Start(model, model, read_litert_json(folder.chosen_ranges, model, source=source))
-    path = weights or pretrained_path(recipe.network)
-    original, source = _converted(recipe, path), str(path)
-    least = inspect_model(original, source=source).smallest_side
-    found = equalized_if_better(original, training, Scheme(), least_side=least, source=source)
-    pictures = {str(index): lr for index, lr in enumerate(middles(training, least))}
-    table = collect(
-        found.model,
-        pictures,
-        on_image=lambda done: on_progress("measure ranges", done, len(pictures)),
-        source=source,
-    )
-    return _Start(original, found.model, table.merged())
-
-
-def _check_network(model: bytes, recipe: Recipe, source: str) -> None:
-    """Raise UsageError if a model has not the kernels of the recipe's network."""
-    import_tensorflow()
-    from qsr.models.zoo import build
-    from qsr.tflite.convert import convert_keras
-
-    wanted = convert_keras(build(recipe.network, recipe.model))
-    found, expected = (
-        [
-            graph.tensors[operator.inputs[1]].shape
-            for operator in graph.operators
-            if operator.kind in _CONVOLUTIONS
-        ]
-        for graph in (Graph(model, source=source), Graph(wanted))
-    )
-    if found != expected:
-        raise UsageError(f"{source}: not the {recipe.network} of {recipe.name}; give its own --run")
-
-
-def _converted(recipe: Recipe, weights: Path) -> bytes:
-    """Return the recipe's network with weights of a file as a float ``.tflite`` model."""
-    import_tensorflow()
-    from qsr.models.weights import load_weights_into
-    from qsr.models.zoo import build
-    from qsr.tflite.convert import convert_keras
-
-    network = build(recipe.network, recipe.model)
-    load_weights_into(network, weights)
-    return convert_keras(network, source=str(weights))
-
-
 def _trained(
     tuning: Recipe,
-    images: ListedImages,
-    start: _Start,
+    network: FloatNetwork,
+    images: TrainingImages,
     out: Path,
     *,
     target: Target,
@@ -323,34 +232,30 @@ def _trained(
     on_progress: Progress,
     on_steps: Callable[[TrainingProgress], None] | None,
 ) -> QatReport:
-    """Train, and write down models and ranges."""
+    """Measure, train, and write down models and ranges."""
     import_tensorflow()
     from qsr.quantization.qat import load_weights, quantization_aware_model, save_weights
     from qsr.quantization.trainable import trainable_model
 
-    result = train(
-        tuning,
-        images.training,
-        images.validation,
-        out,
-        trainee=Trainee(
-            build=lambda: quantization_aware_model(start.model, start.ranges).keras,
-            save=save_weights,
-            suffix=".npz",
-            identity={**start.identity, "target": target},
-            teacher=None if target == "hr" else lambda: trainable_model(Graph(start.model)).keras,
-        ),
-        on_decode=lambda done, total: on_progress("decode images", done, total),
-        on_progress=on_steps,
+    start = measured_start(network, images.training, out / "start", on_progress)
+    strategy = distribution(None, tuning.training.batch_size)
+    with strategy.scope():
+        aware = quantization_aware_model(start.model, start.ranges)
+    trainee = Trainee(
+        network=aware.keras,
+        strategy=strategy,
+        save=save_weights,
+        suffix=".npz",
+        teacher=None if target == "hr" else lambda: trainable_model(Graph(start.model)).keras,
     )
-    aware = quantization_aware_model(start.model, start.ranges)
+    result = train_network(trainee, tuning, images, out, on_progress=on_steps)
     load_weights(aware.keras, result.best_model)
     trained, ranges = aware.exported()
     ptq, qat = quantize(start.model, start.ranges), quantize(trained, ranges)
     _check_integer(qat, tuning.name)
     folder = RunFolder(out)
-    contents = [start.original, *(one if keep_clip else fold_copies(one) for one in (ptq, qat))]
-    score = PsnrScore(decode(images.validation, out / "decoded"))
+    contents = [network.model, *(one if keep_clip else fold_copies(one) for one in (ptq, qat))]
+    score = PsnrScore(images.validation)
     fp32, before, after = (float(np.mean(score(content))) for content in contents)
     paths = (
         folder.float_model,
@@ -373,7 +278,8 @@ def _trained(
         steps=result.steps,
         resumed_from=result.resumed_from,
         best_step=result.best_step,
-        equalized=start.model != start.original,
+        equalized=start.model != network.model,
+        equalization_gain_db=None if start.equalization is None else start.equalization.gain_db,
         fp32_psnr_db=fp32,
         ptq_psnr_db=before,
         qat_psnr_db=after,

@@ -1,12 +1,12 @@
 """Training from a recipe on folders of images."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qsr.data.bundled import write_bundled
-from qsr.data.layouts import Split, has_split
-from qsr.data.pairs import Pair, find_all_pairs
+from qsr.data.layouts import has_split
 from qsr.errors import ImageError, UsageError
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable_for_training
 from qsr.jobs.progress import Progress, silent
@@ -82,17 +82,14 @@ def train_recipe(
         if not data:
             data, validation = ([side] for side in write_bundled(Path(scratch)))
 
-        def checked(folders: Sequence[Path], least_lr: int, split: Split) -> Sequence[Pair]:
-            found = find_all_pairs(folders, loaded.model.scale, split)
-            return usable_for_training(
-                found, least_lr, skip_bad=skip_bad_images, decoded=False, on_progress=on_progress
-            )
-
-        patch = loaded.training.lr_patch_px
-        training_pairs = checked(data, patch, "train")
-        added_pairs = checked(added_data, patch, "train") if added_data else ()
+        found = partial(usable_for_training, skip_bad=skip_bad_images, on_progress=on_progress)
+        scale, patch = loaded.model.scale, loaded.training.lr_patch_px
+        training_pairs = found(data, scale, patch, "train")
+        added_pairs = found(added_data, scale, patch, "train") if added_data else ()
         validation = validation or [folder for folder in data if has_split(folder, "valid")]
-        validation_pairs = checked(validation, LEAST_LR_TO_SCORE, "valid") if validation else ()
+        validation_pairs = (
+            found(validation, scale, LEAST_LR_TO_SCORE, "valid") if validation else ()
+        )
         if adding and not added_data:
             note = f"no --added-data: stage {adding[0]} trains on --data alone"
             on_progress("check images", len(training_pairs), len(training_pairs), note)

@@ -1,6 +1,7 @@
 """The images of a training: what each is for, held out, told apart, and decoded once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from qsr.data.decoded import DecodedPairs, decode, decoded_of
 from qsr.data.pairs import Pair, content_hash
 from qsr.errors import ImageError
 from qsr.training.recipe import Recipe
+from qsr.training.run_folder import check_description, claimed, keep_description
 
 _LEAST_TO_VALIDATE = 3  # LR pixels along a side, as `qsr evaluate` asks for PSNR
 
@@ -79,6 +81,49 @@ class TrainingImages:
     training: DecodedPairs
     all: DecodedPairs
     validation: DecodedPairs
+
+
+@contextmanager
+def claimed_images(
+    listed: ListedImages,
+    recipe: Recipe,
+    out: Path,
+    description: dict[str, Any],
+    *,
+    decoded: Path | None = None,
+    on_bad: Callable[[ImageError], None] | None = None,
+    on_decode: Callable[[int, int], None] | None = None,
+) -> Iterator[TrainingImages]:
+    """Hold a run folder for one training, with its images decoded, for as long as the block runs.
+
+    What is trained, images too, is written down in the folder, for the runs that go on with it.
+
+    Args:
+        listed: the images; if none are to validate on, some of the training images are held out.
+        recipe: what is trained.
+        out: run folder; created if missing.
+        description: of the training but for its images, as JSON gives it back.
+        decoded: where images are decoded to; ``out/decoded`` if None.
+        on_bad: told of an image that cannot be decoded, which is left out; None stops at the first.
+        on_decode: called with (done, total) while images are decoded.
+
+    Raises:
+        ImageError: an image is too small, of another scale than the network, cannot be decoded, or
+            would be both trained on and validated on.
+        StudyError: ``out`` belongs to another training, or one works in it.
+    """
+    folder = decoded or out / "decoded"
+    with claimed(out):
+        check_description(out, description)
+        if on_bad is not None:
+            listed = without_bad(listed, folder, on_bad=on_bad, on_decode=on_decode)
+        listed = listed.with_validation()
+        whole = description | listed.described()
+        there = check_description(out, whole)
+        images = decoded_images(listed, recipe, folder, on_decode)
+        if not there:
+            keep_description(out, whole)
+        yield images
 
 
 def without_bad(

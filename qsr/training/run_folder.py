@@ -46,13 +46,11 @@ def claimed(out: Path) -> Iterator[None]:
         StudyError: another training works there, or something else lies there, or it cannot be
             made.
     """
-    lock, path = out / _LOCK, out / _DESCRIPTION
     with ExitStack() as held:
         try:
             out.mkdir(parents=True, exist_ok=True)
-            if any(out.iterdir()) and not (lock.exists() or path.exists()):
-                raise StudyError(f"{out}: not empty, and no training of qsr; give another --out")
-            held.enter_context(locked(lock))
+            _refuse_foreign(out)
+            held.enter_context(locked(out / _LOCK))
         except BlockingIOError as error:
             raise StudyError(
                 f"{out}: another training is working in it; wait for it, or give another --out"
@@ -61,6 +59,24 @@ def claimed(out: Path) -> Iterator[None]:
             raise StudyError(f"{out}: cannot be made a run folder: {error.strerror}") from error
         sweep(out)
         yield
+
+
+def check_folder(out: Path, description: dict[str, Any]) -> None:
+    """Check that a training may go on, or begin, in ``out``; nothing is made or held.
+
+    Args:
+        out: the run folder; it may be missing.
+        description: as :func:`check_description` takes it.
+
+    Raises:
+        StudyError: something else lies there, or another training.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise StudyError(f"{out}: a file, not a run folder; give another --out")
+    _refuse_foreign(out)
+    check_description(out, description)
 
 
 def check_description(out: Path, description: dict[str, Any]) -> bool:
@@ -115,6 +131,12 @@ def written(what: str) -> Iterator[None]:
             f"{what} cannot be written ({' '.join(str(reason).split())}); make room and run the "
             "same command again"
         ) from error
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise StudyError if a folder holds anything but a training."""
+    if any(out.iterdir()) and not ((out / _LOCK).exists() or (out / _DESCRIPTION).exists()):
+        raise StudyError(f"{out}: not empty, and no training of qsr; give another --out")
 
 
 def _difference(part: str, found: dict[str, Any], wanted: Any) -> str:

@@ -1,10 +1,10 @@
 """The training loop: decode, build, resume, step, checkpoint, validate, save, stage after stage."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,16 +16,10 @@ from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
 from qsr.models.weights import load_weights_into
 from qsr.models.zoo import build, save
 from qsr.quiet import import_tensorflow
-from qsr.training.images import ListedImages, TrainingImages, decoded_images, without_bad
+from qsr.training.images import ListedImages, TrainingImages, claimed_images
 from qsr.training.log import TrainingLog
 from qsr.training.recipe import Recipe
-from qsr.training.run_folder import (
-    check_description,
-    claimed,
-    described,
-    keep_description,
-    written,
-)
+from qsr.training.run_folder import described, written
 from qsr.training.steps import (
     compiled_steps,
     distribution,
@@ -41,7 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BEST = "best"
-_SUFFIX = ".keras"
 STEPS_PER_CALL = 50
 _CHECKPOINT_STEPS = 2000
 
@@ -100,20 +93,20 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Trainee:
-    """What is trained in place of the recipe's own network.
+    """A network to train, and how to go about it.
 
     Attributes:
-        build: makes it, with the weights to start from.
-        save: writes its weights to a file.
+        network: with the weights to start from, made in the scope of ``strategy``.
+        strategy: shares each batch among devices.
+        save: writes the network, or its weights, to a file.
         suffix: of the names of such files.
-        identity: what it was made of, as plain data; a run folder belongs to that alone.
         teacher: makes the network whose pictures are the targets, in place of HR; None for HR.
     """
 
-    build: "Callable[[], tf_keras.Model]"
+    network: "tf_keras.Model"
+    strategy: "tf.distribute.Strategy"
     save: "Callable[[tf_keras.Model, Path], None]"
     suffix: str
-    identity: Mapping[str, Any]
     teacher: "Callable[[], tf_keras.Model] | None" = None
 
 
@@ -126,7 +119,6 @@ def train(
     added_pairs: Sequence[Pair] = (),
     weights: Path | None = None,
     first_stage: int = 1,
-    trainee: Trainee | None = None,
     devices: Sequence[str] | None = None,
     checkpoint_steps: int | None = None,
     decoded: Path | None = None,
@@ -156,7 +148,6 @@ def train(
         added_pairs: images that stages with ``added_data`` cut patches from as well.
         weights: ``.keras`` file of the same network to start from; fresh weights if None.
         first_stage: the stage to start with, counted from 1.
-        trainee: what to train in place of the recipe's network, from weights of its own.
         devices: names of the devices that share each batch, such as ``GPU:0``; if None, all GPUs,
             or what TensorFlow picks if there is at most one.
         checkpoint_steps: steps between checkpoints, rounded up to a multiple of 50; if None, 2000
@@ -184,34 +175,56 @@ def train(
     import_tensorflow()
     strategy = distribution(devices, recipe.training.batch_size)
     with strategy.scope():
-        model = trainee.build() if trainee else _new_network(recipe, weights)
-    description = described(recipe, first_stage, weights)
-    if trainee:
-        description |= {"trainee": dict(trainee.identity)}
+        trainee = Trainee(_new_network(recipe, weights), strategy, save, ".keras")
     listed = ListedImages(training_pairs, added_pairs, validation_pairs)
-    folder = decoded or out / "decoded"
-    with claimed(out):
-        check_description(out, description)
-        if on_bad is not None:
-            listed = without_bad(listed, folder, on_bad=on_bad, on_decode=on_decode)
-        listed = listed.with_validation()
-        description |= listed.described()
-        there = check_description(out, description)
-        images = decoded_images(listed, recipe, folder, on_decode)
-        if not there:
-            keep_description(out, description)
-        run = _Run(
+    with claimed_images(
+        listed,
+        recipe,
+        out,
+        described(recipe, first_stage, weights),
+        decoded=decoded,
+        on_bad=on_bad,
+        on_decode=on_decode,
+    ) as images:
+        return train_network(
+            trainee,
             recipe,
             images,
             out,
-            strategy,
-            checkpoint_steps or min(_CHECKPOINT_STEPS, recipe.training.steps_per_epoch),
-            on_progress or (lambda _: None),
-            trainee.save if trainee else save,
-            trainee.suffix if trainee else _SUFFIX,
-            trainee.teacher if trainee else None,
+            first_stage=first_stage,
+            checkpoint_steps=checkpoint_steps,
+            on_progress=on_progress,
         )
-        return _run(run, model, first_stage)
+
+
+def train_network(
+    trainee: Trainee,
+    recipe: Recipe,
+    images: TrainingImages,
+    out: Path,
+    *,
+    first_stage: int = 1,
+    checkpoint_steps: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainingResult:
+    """Train any network, or go on from the last checkpoint, as :func:`train` does.
+
+    Args:
+        trainee: the network.
+        recipe: how to train it; what network it is for plays no part.
+        images: what :func:`qsr.training.images.claimed_images` gave for ``out``.
+        out: run folder, held by the caller.
+        first_stage: as there.
+        checkpoint_steps: as there.
+        on_progress: as there.
+
+    Raises:
+        ModelError: as there.
+        StudyError: as there.
+    """
+    every = checkpoint_steps or min(_CHECKPOINT_STEPS, recipe.training.steps_per_epoch)
+    run = _Run(recipe, images, out, trainee, every, on_progress or (lambda _: None))
+    return _run(run, first_stage)
 
 
 def check_start(recipe: Recipe, weights: Path | None, first_stage: int) -> None:
@@ -243,16 +256,18 @@ class _Run:
     recipe: Recipe
     images: TrainingImages
     out: Path
-    strategy: "tf.distribute.Strategy"
+    trainee: Trainee
     checkpoint_steps: int
     on_progress: Callable[[Progress], None]
-    save: "Callable[[tf_keras.Model, Path], None]"
-    suffix: str
-    teacher: "Callable[[], tf_keras.Model] | None"
 
     def path(self, name: str) -> Path:
         """Return where weights of that name are kept."""
-        return self.out / f"{name}{self.suffix}"
+        return self.out / f"{name}{self.trainee.suffix}"
+
+    def save(self, name: str) -> Path:
+        """Write the network's weights of now under a name, and return the path."""
+        self.trainee.save(self.trainee.network, self.path(name))
+        return self.path(name)
 
 
 def _new_network(recipe: Recipe, weights: Path | None) -> "tf_keras.Model":
@@ -266,28 +281,26 @@ def _new_network(recipe: Recipe, weights: Path | None) -> "tf_keras.Model":
     return model
 
 
-def _run(run: _Run, model: "tf_keras.Model", first_stage: int) -> TrainingResult:
-    """Train what is left of all stages, from the weights of ``model`` or of a checkpoint."""
+def _run(run: _Run, first_stage: int) -> TrainingResult:
+    """Train what is left of all stages, from the weights of the network or of a checkpoint."""
     recipe = run.recipe
     ends = recipe.stage_ends
-    resumed_from = max(_restored_step(run, model), ends[first_stage - 1] - recipe.training.steps)
+    resumed_from = max(_restored_step(run), ends[first_stage - 1] - recipe.training.steps)
     log = TrainingLog(run.out, resumed_from)
     if resumed_from == recipe.steps and not log.lines:
         raise StudyError(f"{run.out}: its log.jsonl is gone; give another --out")
     if log.lines and log.best is log.last:  # killed before it was saved
-        run.save(model, run.path(_BEST))
+        run.save(_BEST)
     done = resumed_from
     for number in range(first_stage, len(recipe.stages) + 1):
         end = ends[number - 1]
         if done < end:
-            _train_stage(run, model, log, number, range(done, end))
+            _train_stage(run, log, number, range(done, end))
             done = end
         if done == end and number < len(recipe.stages):
-            run.save(model, run.path(f"stage{number}"))
-    path = run.path("model")
-    run.save(model, path)
+            run.save(f"stage{number}")
     return TrainingResult(
-        model=path,
+        model=run.save("model"),
         best_model=run.path(_BEST),
         steps=recipe.steps,
         resumed_from=resumed_from,
@@ -300,31 +313,26 @@ def _run(run: _Run, model: "tf_keras.Model", first_stage: int) -> TrainingResult
     )
 
 
-def _restored_step(run: _Run, model: "tf_keras.Model") -> int:
-    """Give ``model`` the weights of the last checkpoint; return its step, 0 if there is none."""
+def _restored_step(run: _Run) -> int:
+    """Give the network the weights of the last checkpoint; return its step, 0 if there is none."""
     import tensorflow as tf
 
     step = tf.Variable(0, dtype=tf.int64)
     latest = tf.train.latest_checkpoint(str(run.out / "checkpoints"))
     if latest is not None:
-        status = tf.train.Checkpoint(model=model, step=step).restore(latest)
+        status = tf.train.Checkpoint(model=run.trainee.network, step=step).restore(latest)
         status.assert_existing_objects_matched().expect_partial()
     return int(step)
 
 
-def _train_stage(
-    run: _Run,
-    model: "tf_keras.Model",
-    log: TrainingLog,
-    number: int,
-    steps: range,
-) -> None:
-    """Train ``model`` for ``steps``, the rest of a stage or the whole of it."""
+def _train_stage(run: _Run, log: TrainingLog, number: int, steps: range) -> None:
+    """Train the network for ``steps``, the rest of a stage or the whole of it."""
     import tensorflow as tf
 
     recipe, stage = run.recipe, run.recipe.stages[number - 1]
+    model, strategy = run.trainee.network, run.trainee.strategy
     stage_start = steps.stop - recipe.training.steps
-    with run.strategy.scope():
+    with strategy.scope():
         network = in_precision(model, stage)
         optimizer = new_optimizer(recipe.training, stage)
         optimizer.build(network.trainable_variables)
@@ -333,9 +341,9 @@ def _train_stage(
     manager = tf.train.CheckpointManager(checkpoint, str(run.out / "checkpoints"), max_to_keep=3)
     if steps.start > stage_start:
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    with run.strategy.scope():
-        teacher = run.teacher() if run.teacher else None
-    run_steps = compiled_steps(network, optimizer, loss_of(stage), run.strategy, teacher)
+    with strategy.scope():
+        teacher = run.trainee.teacher() if run.trainee.teacher else None
+    run_steps = compiled_steps(network, optimizer, loss_of(stage), strategy, teacher)
     rates = learning_rates(recipe.training, stage)
     images = run.images.all if stage.added_data else run.images.training
     started, saved_step = perf_counter(), steps.start
@@ -364,7 +372,7 @@ def _train_stage(
             with written(f"{run.out / 'checkpoints'}: checkpoint"):
                 manager.save(done)
             if log.best is log.last:
-                run.save(model, run.path(_BEST))
+                run.save(_BEST)
             saved_step = done
             losses.clear()
         run.on_progress(

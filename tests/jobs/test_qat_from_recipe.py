@@ -1,6 +1,8 @@
 """Quantization-aware training, whole: from a recipe to a fully integer model."""
 
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +10,44 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from qsr.calibration import quantize, read_litert_json
+from qsr.data.bundled import write_bundled
+from qsr.data.decoded import decode
+from qsr.data.pairs import Pair, find_pairs
 from qsr.errors import ModelError, StudyError, UsageError
 from qsr.jobs.evaluate import evaluate_models
+from qsr.jobs.progress import silent
 from qsr.jobs.qat import fine_tuning, qat_from_recipe
+from qsr.jobs.qat_start import FloatNetwork, measured_start
+from qsr.models.zoo import build, save
 from qsr.tflite.fold import fold_copies
 from qsr.training.recipe_files import load_recipe
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def reads():
+    """How often each image was decoded while :func:`trained` was made."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, reads):
     """The smoke size of ESPCN: ``(run folder, report)``."""
     out = tmp_path_factory.mktemp("qat") / "run"
-    return out, qat_from_recipe("espcn_x3", smoke=True, out=out)
+    whole, small = Pair.load, Pair.load_lr
+    with pytest.MonkeyPatch.context() as patch:
+        for name, method in (("load", whole), ("load_lr", small)):
+            patch.setattr(Pair, name, counted(reads, method))
+        return out, qat_from_recipe("espcn_x3", smoke=True, out=out)
+
+
+def counted(reads, method):
+    """Return a method of a pair that counts its calls by the file."""
+
+    def call(self):
+        reads[self.hr_path] += 1
+        return method(self)
+
+    return call
 
 
 def test_trained_model_is_better(trained):
@@ -41,8 +69,6 @@ def test_nothing_is_left_in_float(trained):
 
 def test_scores_are_those_of_the_files(trained, tmp_path):
     """What the report says of the models, ``qsr evaluate`` measures of the files."""
-    from qsr.data.bundled import write_bundled
-
     _, report = trained
     _, validation = write_bundled(tmp_path)
     files = [str(report.float_model), str(report.ptq_model), str(report.qat_model)]
@@ -54,9 +80,18 @@ def test_scores_are_those_of_the_files(trained, tmp_path):
     )
 
 
-def test_called_again_gives_the_same(trained):
-    """A finished training is not repeated, and its models stay byte for byte."""
+@pytest.mark.usefixtures("trained")
+def test_decoded_once(reads):
+    """To check, to measure, to train and to validate on it, an image is decoded once in all."""
+    assert len(reads) > 20
+    assert set(reads.values()) == {1}
+
+
+def test_called_again_gives_the_same(trained, monkeypatch):
+    """A finished training is not repeated nor its start measured; its models stay byte for byte."""
     out, report = trained
+    for measuring in ("collect", "equalized_if_better"):
+        monkeypatch.setattr(f"qsr.jobs.qat_start.{measuring}", None)
     before = {path.name: path.read_bytes() for path in out.glob("*.tflite")}
     again = qat_from_recipe("espcn_x3", smoke=True, out=out)
     assert again.resumed_from == again.steps
@@ -64,11 +99,53 @@ def test_called_again_gives_the_same(trained):
     assert {path.name: path.read_bytes() for path in out.glob("*.tflite")} == before
 
 
-def test_other_start_is_refused(trained):
-    """A run folder belongs to one network and its ranges."""
+def test_interrupted_before_ranges(trained, tmp_path):
+    """A start whose ranges were not written yet is measured again, and is the same."""
     out, _ = trained
-    with pytest.raises(StudyError, match="another"):
-        qat_from_recipe("fsrcnn_x3", smoke=True, out=out)
+    start = tmp_path / "start"
+    shutil.copytree(out / "start", start)
+    (start / "ranges_chosen.json").unlink()
+    network = FloatNetwork((out / "model_fp32.tflite").read_bytes(), None, "model")
+    photographs = decode(find_pairs(write_bundled(tmp_path / "photographs")[0], 3), tmp_path / "d")
+    found = measured_start(network, photographs, start, silent)
+    kept = measured_start(network, (), start, silent)
+    assert found.model == kept.model
+    np.testing.assert_array_equal(found.ranges.maximum, kept.ranges.maximum)
+    np.testing.assert_array_equal(found.ranges.minimum, kept.ranges.minimum)
+
+
+def test_other_start_is_refused(trained, tmp_path, progress):
+    """A run folder belongs to one network and its ranges; another is refused before any image."""
+    out, _ = trained
+    for options in ({}, {"target": "hr"}, {"weights": espcn_weights(tmp_path)}):
+        recipe = "espcn_x3" if options else "fsrcnn_x3"
+        with pytest.raises(StudyError, match="holds a training with another"):
+            qat_from_recipe(recipe, smoke=True, out=out, on_progress=progress, **options)
+    assert progress.stages == []
+
+
+def test_wrong_folder_and_weights(tmp_path, progress):
+    """A folder of other things, and weights of another network, are told before any image."""
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/one.txt").touch()
+    (tmp_path / "file").touch()
+    weights = espcn_weights(tmp_path)
+    for folder, why in (("letters", "not empty, and no training"), ("file", "no.* run folder")):
+        with pytest.raises(StudyError, match=why):
+            qat_from_recipe("espcn_x3", smoke=True, out=tmp_path / folder, on_progress=progress)
+    with pytest.raises(ModelError, match=r"mine\.keras"):
+        qat_from_recipe(
+            "fsrcnn_x3", smoke=True, weights=weights, out=tmp_path / "out", on_progress=progress
+        )
+    assert progress.stages == []
+    assert not (tmp_path / "out").exists()
+
+
+def espcn_weights(folder):
+    """Write fresh weights of an ESPCN, and return the path."""
+    path = folder / "mine.keras"
+    save(build("espcn"), path)
+    return path
 
 
 def test_starts_from_a_search(run, trained, tmp_path):
@@ -76,10 +153,12 @@ def test_starts_from_a_search(run, trained, tmp_path):
 
     The run of another network is refused.
     """
-    out, _ = trained
-    again = qat_from_recipe("espcn_x3", smoke=True, steps=20, run=out, out=tmp_path / "again")
-    ranges = read_litert_json(out / "ranges_chosen.json", out / "model_fp32.tflite")
-    assert again.ptq_model.read_bytes() == fold_copies(quantize(out / "model_fp32.tflite", ranges))
+    start = trained[0] / "start"
+    again = qat_from_recipe("espcn_x3", smoke=True, run=start, out=tmp_path / "again")
+    ranges = read_litert_json(start / "ranges_chosen.json", start / "model_fp32.tflite")
+    integer = fold_copies(quantize(start / "model_fp32.tflite", ranges))
+    assert again.ptq_model.read_bytes() == trained[1].ptq_model.read_bytes() == integer
+    assert again.equalization_gain_db is None
     with pytest.raises(UsageError, match="not the espcn of espcn_x3"):
         qat_from_recipe("espcn_x3", smoke=True, run=Path(run.run_folder), out=tmp_path / "other")
 
@@ -96,12 +175,15 @@ def test_ranges_can_be_quantized_with(trained):
 def test_targets(tmp_path):
     """The loss of a first step is against the float network's pictures, or against HR images.
 
-    The one is the error of 8 bits alone, and so is the smaller by far.
+    The one is the error of 8 bits alone, and so is the smaller by far. What equalization gave is
+    told with its number.
     """
     losses = {}
     for target in ("float", "hr"):
         out = tmp_path / target
-        qat_from_recipe("xcat_x3", smoke=True, steps=20, target=target, out=out)
+        report = qat_from_recipe("xcat_x3", smoke=True, steps=20, target=target, out=out)
+        told = json.loads((out / "start/equalization.json").read_text())
+        assert (report.equalized, report.equalization_gain_db) == (told["kept"], told["gain_db"])
         first = json.loads((out / "log.jsonl").read_text().splitlines()[0])
         losses[target] = first["loss"]
     assert losses["float"] < losses["hr"] / 10
@@ -123,6 +205,13 @@ def test_fine_tuning_keeps_loss_and_batches():
     [
         ({}, UsageError, "--data"),
         ({"data": ["x"], "steps": 3}, UsageError, "--steps must be at least 20, not 3"),
+        (
+            {"data": ["x"], "rate": 0.0},
+            UsageError,
+            r"^--rate must be above 0 and finite, not 0\.0$",
+        ),
+        ({"data": ["x"], "rate": float("inf")}, UsageError, "^--rate .* not inf$"),
+        ({"data": ["x"], "rate": 1e-323}, UsageError, "^--rate "),
         ({"smoke": True, "overrides": ["model.activation=relu"]}, UsageError, "--weights"),
         ({"smoke": True, "weights": "gone.keras"}, ModelError, "gone.keras: no such file"),
         ({"smoke": True, "run": "gone"}, StudyError, "model_fp32.tflite: missing"),
