@@ -1,10 +1,19 @@
 """Whether two models can be compared: what makes a comparison meaningless is an error."""
 
+from collections.abc import Container
+
+from qsr.analysis.dataflow import Dataflow
 from qsr.analysis.matching import Alignment
 from qsr.analysis.pair import ModelPair
 from qsr.errors import ModelError
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import ModelFacts
+
+LEAST_SHARE = 0.5
+"""Share of the layers with weights that two models of one network have in common at least."""
+
+_LEAST_AXES = 2
+"""Of weights; a bias has one."""
 
 
 def check_comparable(pair: ModelPair) -> None:
@@ -15,15 +24,12 @@ def check_comparable(pair: ModelPair) -> None:
 
     Raises:
         ModelError: the tested model computes in float; they differ in scale or input size; or they
-            have no tensor in common between input and output.
+            have no tensor in common between input and output, or less than half of the layers that
+            have weights: they are other networks, or of other sizes.
     """
     _check_roles(pair)
     _check_sizes(pair)
-    if _has_inside(pair.reference_graph) and not _shares_inside(pair.alignment):
-        raise ModelError(
-            f"{pair.reference_source} and {pair.tested_source} have no tensor in common between "
-            f"input and output; give the model that {pair.tested_source} was made from"
-        )
+    _check_layers(pair)
 
 
 def _check_roles(pair: ModelPair) -> None:
@@ -63,6 +69,26 @@ def _size_text(facts: ModelFacts) -> str:
     return f"{width}x{height} pixels"
 
 
+def _check_layers(pair: ModelPair) -> None:
+    """Check that both models are of the same layers, by and large."""
+    reference, tested, alignment = pair.reference_graph, pair.tested_graph, pair.alignment
+    advice = f"give the model that {pair.tested_source} was made from"
+    if _has_inside(reference) and not _shares_inside(alignment):
+        raise ModelError(
+            f"{pair.reference_source} and {pair.tested_source} have no tensor in common between "
+            f"input and output; {advice}"
+        )
+    shared = _weighted_layers(tested, alignment.constants.keys())
+    layers = max(
+        _weighted_layers(graph, range(len(graph.tensors))) for graph in (reference, tested)
+    )
+    if shared < LEAST_SHARE * layers:
+        raise ModelError(
+            f"{pair.reference_source} and {pair.tested_source} share {shared} of {layers} layers "
+            f"with weights: not the same network; {advice}"
+        )
+
+
 def _has_inside(graph: Graph) -> bool:
     """Whether a model has tensors between its input and its output."""
     ends = {graph.input_index, graph.output_index}
@@ -72,3 +98,14 @@ def _has_inside(graph: Graph) -> bool:
 def _shares_inside(alignment: Alignment) -> bool:
     """Whether more than the picture at both ends was matched."""
     return any(match.how != "end" for match in alignment.matches)
+
+
+def _weighted_layers(graph: Graph, among: Container[int]) -> int:
+    """Return how many operators read weights that are among some tensors."""
+    return sum(
+        any(
+            index in among and len(graph.tensors[index].shape) >= _LEAST_AXES
+            for index in value.constants
+        )
+        for value in Dataflow(graph).values
+    )

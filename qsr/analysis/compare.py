@@ -5,19 +5,21 @@ accumulated from the input up to there, not what that layer alone adds.
 """
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsr.analysis.accumulated import accumulated_sums
+from qsr.analysis.comparable import check_comparable
 from qsr.analysis.labels import layer_label
-from qsr.analysis.matching import Match, align
-from qsr.analysis.sums import ErrorSums, error_sums
+from qsr.analysis.matching import Match
+from qsr.analysis.pair import ModelPair
+from qsr.analysis.sums import ErrorSums, added
 from qsr.errors import ImageError, ModelError
 from qsr.metrics import RGB_SHAVE, psnr_db
-from qsr.tflite.graph import Graph, Tensor
 from qsr.tflite.io_grid import ranges_tied_to_output
-from qsr.tflite.runtime import ModelFacts, Runner, Window, inspect_model
+from qsr.tflite.runtime import Runner
 
 Image = NDArray[np.uint8]
 
@@ -145,111 +147,38 @@ def compare(
             that are not finite; or there is no image.
         ImageError: an HR image is not ``scale`` times its LR image.
     """
-    float_facts = inspect_model(float_model, source=float_source)
-    integer_facts = inspect_model(integer_model, source=integer_source)
-    _check_roles(float_facts, integer_facts, float_source, integer_source)
-    _check_sizes(float_facts, integer_facts, float_source, integer_source)
-    float_graph = Graph(float_model, source=float_source)
-    integer_graph = Graph(integer_model, source=integer_source)
-    matches = align(float_graph, integer_graph).matches
-    _check_matches(float_graph, matches, float_source, integer_source)
-    # One radius for both: then they are run in the same pieces.
-    same_pieces = replace(integer_facts, receptive_radius=float_facts.receptive_radius)
-    keepers = (
-        Runner(float_model, float_facts, keep_tensors=True, source=float_source),
-        Runner(integer_model, same_pieces, keep_tensors=True, source=integer_source),
+    pair = ModelPair(
+        float_model, integer_model, reference_source=float_source, tested_source=integer_source
     )
+    check_comparable(pair)
+    float_facts, integer_facts = pair.facts
     runners = (
         Runner(float_model, float_facts, source=float_source),
         Runner(integer_model, integer_facts, source=integer_source),
     )
-    sums: list[ErrorSums | None] = [None] * len(matches)
+    sums: dict[int, ErrorSums] = {}
     records: list[ImageComparison] = []
     for name, lr, hr in images:
         _check_hr(name, lr, hr, float_facts.scale)
-        for place, (match, new) in enumerate(
-            zip(matches, _picture_sums(*keepers, matches, lr), strict=True)
-        ):
-            if not new.finite:
-                raise ModelError(
-                    f"{float_source}: {match.reference.name} is not finite on the image {name}"
-                )
-            known = sums[place]
-            sums[place] = new if known is None else known + new
+        try:
+            windows = [accumulated_sums(one, pair.alignment) for one in pair.windows(lr)]
+        except ModelError as error:
+            raise ModelError(f"{error} on the image {name}") from error
+        sums = added([sums, *windows])
         records.append(_compare_pictures(*runners, name, lr, hr))
         if on_image is not None:
             on_image(len(records))
     if not records:
         raise ModelError(f"no images to compare {float_source} and {integer_source} on")
-    tied = ranges_tied_to_output(float_graph)
+    tied = ranges_tied_to_output(pair.reference_graph)
     return Comparison(
         layers=tuple(
-            _layer_error(match, one, tied)
-            for match, one in zip(matches, sums, strict=True)
-            if one is not None
+            _layer_error(match, sums[match.tested.index], tied) for match in pair.alignment.matches
         ),
-        unmatched_float=_names_without(float_graph, [match.reference for match in matches]),
-        unmatched_integer=_names_without(integer_graph, [match.tested for match in matches]),
+        unmatched_float=pair.alignment.only_reference,
+        unmatched_integer=pair.alignment.only_tested,
         images=tuple(records),
     )
-
-
-def _check_roles(
-    float_facts: ModelFacts, integer_facts: ModelFacts, float_source: str, integer_source: str
-) -> None:
-    """Check that the first model is float and the second integer."""
-    match float_facts.quantized, integer_facts.quantized:
-        case True, False:
-            raise ModelError(
-                f"{float_source} is quantized and {integer_source} is float: swap them, the float "
-                "model comes first"
-            )
-        case False, False:
-            raise ModelError(
-                f"{float_source} and {integer_source} both compute in float; give the float model "
-                "and the integer model made from it"
-            )
-        case True, True:
-            raise ModelError(
-                f"{float_source} and {integer_source} are both quantized; give the float model "
-                "first, and then the integer model made from it"
-            )
-
-
-def _check_sizes(
-    float_facts: ModelFacts, integer_facts: ModelFacts, float_source: str, integer_source: str
-) -> None:
-    """Check that both models take and give pictures of the same sizes."""
-    if float_facts.scale != integer_facts.scale:
-        raise ModelError(
-            f"{float_source} enlarges x{float_facts.scale} and {integer_source} "
-            f"x{integer_facts.scale}: not the same network"
-        )
-    if float_facts.fixed_size != integer_facts.fixed_size:
-        raise ModelError(
-            f"{float_source} takes {_size_text(float_facts)} and {integer_source} "
-            f"{_size_text(integer_facts)}; convert both with the same input size"
-        )
-
-
-def _size_text(facts: ModelFacts) -> str:
-    if facts.fixed_size is None:
-        return "pictures of any size"
-    height, width = facts.fixed_size
-    return f"{width}x{height} pixels"
-
-
-def _check_matches(
-    graph: Graph, matches: tuple[Match, ...], float_source: str, integer_source: str
-) -> None:
-    """Check that more than the picture at both ends was found in both models."""
-    ends = {graph.input_index, graph.output_index}
-    inner = any(tensor.index not in ends for tensor in graph.activations)
-    if inner and all(match.reference.index in ends for match in matches):
-        raise ModelError(
-            f"{float_source} and {integer_source} have no tensor in common between input and "
-            f"output; give the float model that {integer_source} was made from"
-        )
 
 
 def _check_hr(name: str, lr: Image, hr: Image | None, scale: int) -> None:
@@ -259,44 +188,6 @@ def _check_hr(name: str, lr: Image, hr: Image | None, scale: int) -> None:
             f"{name}: HR is {hr.shape[1]}x{hr.shape[0]} and LR {lr.shape[1]}x{lr.shape[0]} "
             f"pixels, but the models enlarge x{scale}"
         )
-
-
-def _names_without(graph: Graph, matched: Iterable[Tensor]) -> tuple[str, ...]:
-    """Return the names of the activations that were not matched."""
-    indices = {tensor.index for tensor in matched}
-    return tuple(tensor.name for tensor in graph.activations if tensor.index not in indices)
-
-
-def _picture_sums(
-    float_runner: Runner, integer_runner: Runner, matches: tuple[Match, ...], lr: Image
-) -> list[ErrorSums]:
-    """Run both models on one picture, piece by piece, and compare every matched tensor."""
-    sums: list[ErrorSums] = []
-    for window, _ in zip(float_runner.windows(lr), integer_runner.windows(lr), strict=True):
-        new = [_tensor_sums(float_runner, integer_runner, match, window) for match in matches]
-        sums = [one + other for one, other in zip(sums, new, strict=True)] if sums else new
-    return sums
-
-
-def _tensor_sums(
-    float_runner: Runner,
-    integer_runner: Runner,
-    match: Match,
-    window: Window,
-) -> ErrorSums:
-    """Compare one tensor on one piece; no view of it may outlive the call, or the next run fails.
-
-    Raises:
-        ModelError: the two are of different shapes.
-    """
-    values = float_runner.kept(match.reference.index, window)
-    integers = integer_runner.kept(match.tested.index, window)
-    if values.shape != integers.shape:
-        raise ModelError(
-            f"{match.reference.name} has the shape {values.shape} in the float model and "
-            f"{integers.shape} in the integer model: not the same network"
-        )
-    return error_sums(values, integers, match.grid)
 
 
 def _layer_error(match: Match, sums: ErrorSums, tied: Container[int]) -> LayerError:

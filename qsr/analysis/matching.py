@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from qsr.analysis.grid import Grid, grid_of, has_grid
+from qsr.analysis.correspondence import SameOperator, correspond
+from qsr.analysis.dataflow import Dataflow
+from qsr.analysis.families import TensorPairs
+from qsr.analysis.grid import Grid, grid_of
 from qsr.analysis.records import How
-from qsr.tflite.graph import Graph, Operator, Tensor
+from qsr.tflite.graph import Graph, Tensor
 
 INPUT = "INPUT"
 """Stands for the operator of the tensor that no operator makes."""
-
-_REQUANTIZATIONS = {"QUANTIZE", "DEQUANTIZE"}
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Match:
     """One tensor as both models have it.
 
     Attributes:
-        reference: in the reference; of real numbers, or of integers with a scale.
+        reference: in the reference; of real numbers, or of integers with one scale.
         tested: in the tested model; of integers with one scale.
-        operator: what makes it in the tested model, ``QUANTIZE`` at an end looked through;
+        operator: what makes it in the tested model, changes of grid looked through;
             :data:`INPUT` if nothing does.
         how: how the two were found to be the same.
     """
@@ -45,8 +46,8 @@ class Alignment:
         matches: tensors that both have, each at most once, in the reference's order of execution.
         constants: number of a constant of the tested model (weights, bias, slopes) to that of the
             same constant of the reference, of the same shape.
-        copies: number of an inner tensor of the tested model that holds what a matched one holds,
-            on another grid, to the number of the reference's tensor.
+        copies: number of a tensor of the tested model that holds what a matched one holds, on
+            another grid or in float, to the number of the reference's tensor.
         only_reference: names of the reference's tensors that were not matched.
         only_tested: names of the tested model's tensors that were not matched, copies too.
     """
@@ -80,126 +81,91 @@ class Alignment:
 
 
 def align(reference: Graph, tested: Graph) -> Alignment:
-    """Find the tensors that two models share.
+    """Find the tensors that two models of one network share.
 
-    The quantizer keeps the names of tensors, with two exceptions. At an input or output of another
-    type it puts a ``QUANTIZE`` or ``DEQUANTIZE``: both ends are matched by their place, on the
-    model's outer side if that is an integer. And it names every output of an operator with several
-    after all of them, ``a;b``, ``a;b1``: those are matched in their order.
+    Operators are found by walking through both models, see
+    :func:`qsr.analysis.correspondence.correspond`. What one makes is, in both models, a family of
+    tensors: its result, and what clips make of that. Within a family
+
+    - the models' ends are the same, on the outer side if that is an integer;
+    - what the same operators read is the same, if clips that only the reference has cut off
+      nothing but what the tested tensor's grid cuts off;
+    - and what the same clips have let through is the same.
 
     Args:
         reference: a float or an integer model.
-        tested: an integer model.
+        tested: an integer model; its tensors that are in float are not matched.
     """
-    ends = {
-        reference.input_index: _integer_input(tested),
-        reference.output_index: _integer_output(tested),
-    }
-    inner = {
-        tensor.name: tensor
-        for tensor in tested.activations
-        if has_grid(tensor) and not any(tensor is end for end in ends.values())
-    }
-    renamed = _renamed_outputs(reference, tested)
-    matches = []
-    for index in [
-        reference.input_index,
-        *(index for step in reference.operators for index in step.outputs),
-    ]:
-        tensor = reference.tensors[index]
-        name = renamed.get(index, tensor.name)
-        twin = ends[index] if index in ends else inner.get(name)
-        if twin is not None and (tensor.dtype == "float32" or has_grid(tensor)):
-            how: How = "end" if index in ends else "structure" if index in renamed else "name"
-            matches.append(Match(tensor, twin, _maker(tested, twin.index), how))
-    constants = _paired_constants(reference, tested, matches)
-    copies = _copies(tested, matches)
+    flows = Dataflow(reference), Dataflow(tested)
+    same = correspond(*flows)
+    pairs = TensorPairs(*flows)
+    pairs.add_ends()
+    for operator in same.operators:
+        for index, other in operator.operands:
+            pairs.add_read(index, other)
+    for head, other_head in same.heads.items():
+        pairs.add_family(head, other_head)
+    matches = _matches(*flows, pairs)
+    matched = {match.tested.index for match in matches}
     return Alignment(
-        tuple(matches),
-        constants,
-        copies,
-        _names_without(reference, {match.reference.index for match in matches}),
-        _names_without(tested, {match.tested.index for match in matches}),
+        matches=matches,
+        constants=_same_constants(reference, tested, same.operators),
+        copies=_copies(flows[1], matches),
+        only_reference=_names_without(reference, {match.reference.index for match in matches}),
+        only_tested=_names_without(tested, matched),
     )
 
 
-def _maker(graph: Graph, index: int) -> str:
-    """Return the kind of the operator that makes a tensor, requantizations looked through."""
-    operator = graph.producer.get(index)
-    while operator is not None and operator.kind in _REQUANTIZATIONS:
-        operator = graph.producer.get(operator.inputs[0])
-    return INPUT if operator is None else operator.kind
+def _matches(reference: Dataflow, tested: Dataflow, pairs: TensorPairs) -> tuple[Match, ...]:
+    """Return the pairs in the reference's order of execution."""
+    graph = reference.graph
+    executed = [
+        graph.input_index,
+        *(index for operator in graph.operators for index in operator.outputs),
+    ]
+    return tuple(
+        _match(graph.tensors[index], tested, pairs.twins[index], at_end=index in pairs.ends)
+        for index in executed
+        if index in pairs.twins
+    )
 
 
-def _copies(tested: Graph, matches: list[Match]) -> dict[int, int]:
-    found = {match.tested.index: match.reference.index for match in matches}
-    matched = set(found)
-    for operator in tested.operators:
-        if operator.kind in _REQUANTIZATIONS and operator.inputs[0] in found:
-            found.setdefault(operator.outputs[0], found[operator.inputs[0]])
-    for operator in reversed(tested.operators):
-        if operator.kind in _REQUANTIZATIONS and operator.outputs[0] in found:
-            found.setdefault(operator.inputs[0], found[operator.outputs[0]])
-    return {index: of for index, of in found.items() if index not in matched}
+def _match(one: Tensor, tested: Dataflow, index: int, *, at_end: bool) -> Match:
+    other = tested.graph.tensors[index]
+    maker = tested.graph.producer.get(tested.plain(index))
+    return Match(
+        one,
+        other,
+        operator=INPUT if maker is None else maker.kind,
+        how="end" if at_end else "name" if one.name == other.name else "structure",
+    )
 
 
-def _paired_constants(reference: Graph, tested: Graph, matches: list[Match]) -> dict[int, int]:
-    paired = {}
-    for match in matches:
-        first = reference.producer.get(match.reference.index)
-        second = tested.producer.get(match.tested.index)
-        if first is None or second is None or first.kind != second.kind:
-            continue
-        for one, other in zip(first.inputs, second.inputs, strict=False):
-            if min(one, other) >= 0 and _same_constant(
-                reference.tensors[one], tested.tensors[other]
-            ):
-                paired[other] = one
-    return paired
+def _same_constants(
+    reference: Graph, tested: Graph, operators: tuple[SameOperator, ...]
+) -> dict[int, int]:
+    """Return which constants of the same operators are of the same shape."""
+    return {
+        index: one
+        for same in operators
+        for one, index in zip(same.reference.constants, same.tested.constants, strict=False)
+        if reference.tensors[one].shape == tested.tensors[index].shape
+    }
 
 
-def _same_constant(one: Tensor, other: Tensor) -> bool:
-    real = one.dtype == "float32" or one.quantized
-    return real and other.quantized and one.constant and other.constant and one.shape == other.shape
+def _copies(tested: Dataflow, matches: tuple[Match, ...]) -> dict[int, int]:
+    """Return what holds the values of matched tensors, by their numbers in the tested model."""
+    matched = {match.tested.index: match.reference.index for match in matches}
+    plain = {tested.plain(index): one for index, one in matched.items()}
+    plain |= {index: one for index, one in matched.items() if index in plain}
+    return {
+        index: one
+        for source, one in plain.items()
+        for index in (source, *tested.conversions.get(source, ()))
+        if index not in matched
+    }
 
 
 def _names_without(graph: Graph, matched: set[int]) -> tuple[str, ...]:
     """Return the names of the activations that were not matched."""
     return tuple(tensor.name for tensor in graph.activations if tensor.index not in matched)
-
-
-def _integer_input(graph: Graph) -> Tensor | None:
-    """Return the first integer tensor of the picture that goes in."""
-    if has_grid(graph.input):
-        return graph.input
-    for operator in graph.consumers[graph.input_index]:
-        if operator.kind == "QUANTIZE":
-            return graph.tensors[operator.outputs[0]]
-    return None
-
-
-def _integer_output(graph: Graph) -> Tensor | None:
-    """Return the last integer tensor of the picture that comes out."""
-    if has_grid(graph.output):
-        return graph.output
-    operator = graph.producer.get(graph.output_index)
-    if operator is not None and operator.kind == "DEQUANTIZE":
-        return graph.tensors[operator.inputs[0]]
-    return None
-
-
-def _renamed_outputs(reference: Graph, tested: Graph) -> dict[int, str]:
-    """Return the tested model's names for outputs of operators that have several."""
-    first_output: dict[str, Operator] = {
-        tested.tensors[operator.outputs[0]].name: operator
-        for operator in tested.operators
-        if len(operator.outputs) > 1
-    }
-    renamed = {}
-    for operator in reference.operators:
-        joined = ";".join(reference.tensors[index].name for index in operator.outputs)
-        twin = first_output.get(joined)
-        if twin is not None and len(twin.outputs) == len(operator.outputs):
-            for index, other in zip(operator.outputs, twin.outputs, strict=True):
-                renamed[index] = tested.tensors[other].name
-    return renamed

@@ -80,12 +80,12 @@ class ClipRun:
     @cached_property
     def lowest(self) -> Bound:
         """The largest of the lower bounds; minus infinity if there is none."""
-        return max((_ends(self.graph, clip)[0] for clip in self.clips), key=lambda end: end.value)
+        return max((bounds(self.graph, clip)[0] for clip in self.clips), key=lambda end: end.value)
 
     @cached_property
     def highest(self) -> Bound:
         """The smallest of the upper bounds; infinity if there is none."""
-        return min((_ends(self.graph, clip)[1] for clip in self.clips), key=lambda end: end.value)
+        return min((bounds(self.graph, clip)[1] for clip in self.clips), key=lambda end: end.value)
 
 
 def clip_runs(graph: Graph) -> tuple[ClipRun, ...]:
@@ -130,6 +130,27 @@ def is_clip(graph: Graph, operator: Operator) -> bool:
     )
 
 
+def bounds(graph: Graph, clip: Operator) -> tuple[Bound, Bound]:
+    """Return the smallest and the largest value that a clip lets through.
+
+    Args:
+        graph: the model.
+        clip: one of its operators that :func:`is_clip`.
+    """
+    if clip.kind in CLIPS:
+        lowest, highest = CLIPS[clip.kind]
+        return Bound(lowest, 0.0), Bound(highest, 0.0)
+    stored = graph.tensors[clip.inputs[1]]
+    raw = float(graph.constant(stored.index).flat[0])
+    bound = Bound(raw, 0.0)
+    if stored.quantized:
+        scale, zero_point = float(stored.scale[0]), int(stored.zero_point[0])
+        bound = Bound((raw - zero_point) * scale, scale / 2)
+    if clip.kind == "MINIMUM":
+        return Bound(-math.inf, 0.0), bound
+    return bound, Bound(math.inf, 0.0)
+
+
 def one_grid(first: Tensor, second: Tensor) -> bool:
     """Whether two tensors hold integers that stand for the same real numbers."""
     return (
@@ -172,19 +193,3 @@ def _only_reader(graph: Graph, operator: Operator) -> Operator | None:
         return None
     (reader,) = readers
     return reader if reader.inputs.count(result) == 1 and reader.inputs[0] == result else None
-
-
-def _ends(graph: Graph, clip: Operator) -> tuple[Bound, Bound]:
-    """Return the smallest and the largest value that a clip lets through."""
-    if clip.kind in CLIPS:
-        lowest, highest = CLIPS[clip.kind]
-        return Bound(lowest, 0.0), Bound(highest, 0.0)
-    stored = graph.tensors[clip.inputs[1]]
-    raw = float(graph.constant(stored.index).flat[0])
-    bound = Bound(raw, 0.0)
-    if stored.quantized:
-        scale, zero_point = float(stored.scale[0]), int(stored.zero_point[0])
-        bound = Bound((raw - zero_point) * scale, scale / 2)
-    if clip.kind == "MINIMUM":
-        return Bound(-math.inf, 0.0), bound
-    return bound, Bound(math.inf, 0.0)
