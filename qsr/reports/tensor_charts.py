@@ -59,10 +59,10 @@ def histogram_figure(layer: LayerError, name: str) -> Figure | None:
         axes.axvspan(layer.grid_minimum, layer.grid_maximum, color=SHADE, linewidth=0)
         for end in (layer.grid_minimum, layer.grid_maximum):
             axes.axvline(end, color=MUTED, linewidth=0.9, linestyle=":")
-        axes.stairs(np.where(inside, counts, 0), edges, fill=True, color=FIRST, linewidth=0)
+        axes.stairs(np.where(inside, counts, np.nan), edges, fill=True, color=FIRST, linewidth=0)
         if counts[~inside].any():
             axes.stairs(
-                np.where(inside, 0, counts),
+                np.where(inside, np.nan, counts),
                 edges,
                 fill=True,
                 facecolor=WARNING,

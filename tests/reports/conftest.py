@@ -23,7 +23,7 @@ from qsr.analysis.records import (
     StoredError,
     TensorError,
 )
-from qsr.reports import Origin, Subject
+from qsr.reports import Origin, Subject, comparison_page
 
 AWKWARD = "net/<b>&\"'$x^{/conv\x1b\ud800/Relu"
 """A tensor's name with what HTML, XML, matplotlib and UTF-8 each read in a way of their own."""
@@ -127,6 +127,12 @@ def drawn():
         "image_000.png": panels(lr, reference, tested, crop, hr=hr),
         "image_001.png": panels(lr, reference, tested, crop),
     }
+
+
+@pytest.fixture(scope="session")
+def html(comparison, diagnosis, subject, origin, drawn):
+    """The page of the whole comparison."""
+    return comparison_page(comparison, diagnosis, subject, origin, panels=drawn)
 
 
 def _layer(name, operator, after, seed, before=(), *, how="name", local=True):
