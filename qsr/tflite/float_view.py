@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from qsr.tflite.graph import EndGrid, Graph, Operator
 from qsr.tflite.operator_codes import operator_code
-from qsr.tflite.real_values import holds_reals, real_constant
+from qsr.tflite.real_values import holds_biases, holds_reals, real_constant
+from qsr.tflite.strided_slices import StridedSlice, strided_slices
 
 CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
 """Operators that leave real numbers as they are, but for rounding."""
@@ -217,9 +218,9 @@ class _Builder:
         return result
 
     def finish(self, outputs: Sequence[int]) -> None:
-        """Make these the outputs, each once, in this order."""
+        """Make these the outputs, each once, in this order; the input can be read in any case."""
         self._main.inputs = [self._input]
-        self._main.outputs = list(dict.fromkeys(outputs))
+        self._main.outputs = [index for index in dict.fromkeys(outputs) if index != self._input]
 
     def _fold_equal_constants(self) -> None:
         """Forget values that are no others than those stored."""
@@ -264,7 +265,8 @@ class _Builder:
     def _constant(self, index: int, *, other: bool) -> int:
         tensor, old = self.graph.tensors[index], self._old_tensors[index]
         new = copy(old)
-        if other or (tensor.constant and holds_reals(tensor)):
+        real = holds_reals(tensor) or holds_biases(self.graph, index)
+        if other or (tensor.constant and real):
             values = self.others[index] if other else real_constant(self.graph, index)
             new.type, new.quantization = schema.TensorType.FLOAT32, None
             new.buffer = self._buffer(values.astype(np.float32))
@@ -285,8 +287,14 @@ class _Builder:
 
     def _run(self, operator: Operator, inputs: tuple[int, ...]) -> tuple[int, ...]:
         """Add an operator of the integer model."""
-        new = copy(self._old_operators[operator.index])
         outputs = tuple(self._activation(index) for index in operator.outputs)
+        parts = strided_slices(self.graph, operator)
+        if parts is not None:
+            source = inputs[1 if operator.kind == "SPLIT" else 0]
+            for part, output in zip(parts, outputs, strict=True):
+                self._put_slice(part, source, output)
+            return outputs
+        new = copy(self._old_operators[operator.index])
         new.inputs, new.outputs = list(inputs), list(outputs)
         self._main.operators.append(new)
         return outputs
@@ -375,11 +383,31 @@ class _Builder:
         self._main.operators.append(operator)
         return output
 
+    def _put_slice(self, part: StridedSlice, source: int, output: int) -> None:
+        """Append a STRIDED_SLICE."""
+        ones = (1,) * len(part.begin)
+        ends = [self._integers(values) for values in (part.begin, part.end, ones)]
+        self._put("STRIDED_SLICE", 1, [source, *ends], output)
+        options = self._main.operators[-1].builtinOptions
+        options.beginMask = options.endMask = part.whole
+
+    def _integers(self, values: tuple[int, ...]) -> int:
+        """Return the number of stored integers."""
+
+        def make() -> tuple[int, ...]:
+            tensor = schema.TensorT()
+            tensor.name, tensor.shape, tensor.type = "", [len(values)], schema.TensorType.INT32
+            tensor.buffer = self._buffer(np.array(values, np.int32))
+            return (self._append(tensor),)
+
+        (index,) = self._once(("integers", values), make)
+        return index
+
     def _append(self, tensor: Any) -> int:
         self._main.tensors.append(tensor)
         return len(self._main.tensors) - 1
 
-    def _buffer(self, values: NDArray[np.float32]) -> int:
+    def _buffer(self, values: NDArray[Any]) -> int:
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         self.flat.buffers.append(buffer)
@@ -393,6 +421,7 @@ _OPTIONS = {
     "MINIMUM": "MaximumMinimumOptions",
     "MUL": "MulOptions",
     "QUANTIZE": "QuantizeOptions",
+    "STRIDED_SLICE": "StridedSliceOptions",
 }
 
 
