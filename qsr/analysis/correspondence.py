@@ -8,7 +8,7 @@ import numpy as np
 
 from qsr.analysis.dataflow import COMMUTATIVE, Dataflow, Value
 from qsr.analysis.likeness import Likeness, likeness
-from qsr.tflite.graph import Tensor
+from qsr.analysis.places import consistent_names, contradict, fits_in
 from qsr.tflite.real_values import real_constant
 
 _SAME_NAME = 0.5
@@ -18,6 +18,9 @@ same; they decide where those are as good as equal."""
 
 _CLEARLY = 0.05
 """An operator must be better than any other by this to be chosen among several."""
+
+_ALIKE = 0.6
+"""Weights at least as alike as this are of one layer, wherever it stands."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,27 @@ def correspond(reference: Dataflow, tested: Dataflow) -> Correspondence:
 
     Both models take a picture and give one. From there operators are the same that have the same
     function and sizes and read what is the same, or make what is the same; among several, stored
-    values, names and clips decide, and last the order. What this does not reach is found by name,
-    if it stands in the same place to all that is known.
+    values, names and clips decide, and last the order.
 
     If that leaves anything over, the models are not the same throughout, and equal sizes prove
-    less: then operators whose weights have nothing to do with each other are not taken for the
-    same, unless they have one name.
+    less. Then operators whose weights have nothing to do with each other are not taken for the
+    same; those of like weights, or of one name, are, if they stand in the same place to all that
+    is known; and what the same operators read is the same, whatever makes it. Names count only
+    where none of them contradicts another, or what was found without them.
 
     Args:
         reference: one model.
         tested: the other.
     """
-    walk = _Walk(reference, tested, by_weights=False)
+    names = consistent_names(reference, tested)
+    walk = _Walk(reference, tested, names, by_weights=False)
     walk.run()
     if not walk.complete:
-        walk = _Walk(reference, tested, by_weights=True)
+        walk = _Walk(reference, tested, {}, by_weights=True)
         walk.run()
+        if not contradict(names, walk.heads):
+            walk = _Walk(reference, tested, names, by_weights=True)
+            walk.run()
     operators = tuple(walk.operators())
     output = reference.head(reference.graph.output_index)
     if all(same.reference.head != output for same in operators):
@@ -79,11 +87,19 @@ def correspond(reference: Dataflow, tested: Dataflow) -> Correspondence:
 class _Walk:
     """What is known so far of two models."""
 
-    def __init__(self, reference: Dataflow, tested: Dataflow, *, by_weights: bool) -> None:
+    def __init__(
+        self,
+        reference: Dataflow,
+        tested: Dataflow,
+        names: Mapping[int, int],
+        *,
+        by_weights: bool,
+    ) -> None:
         self.reference = reference
         self.tested = tested
         self.heads: dict[int, int] = {}
         self._found: set[int] = set()
+        self._names = names
         self._by_weights = by_weights
         self._known_likeness: dict[tuple[int, int], Likeness] = {}
 
@@ -101,7 +117,14 @@ class _Walk:
         self._add(
             reference.head(reference.graph.output_index), tested.head(tested.graph.output_index)
         )
-        while self._forward() or self._backward() or self._by_name() or self._by_order():
+        while (
+            self._forward()
+            or self._backward()
+            or (self._by_weights and self._like_weights())
+            or self._by_name()
+            or self._by_use()
+            or self._by_order()
+        ):
             pass
 
     def operators(self) -> Iterator[SameOperator]:
@@ -119,24 +142,13 @@ class _Walk:
 
     def _add(self, head: int, other: int) -> bool:
         """Note that two families are the same; False if one is known already, or they cannot be."""
-        if head in self.heads or other in self._found or not self._consistent(head, other):
+        if head in self.heads or other in self._found:
+            return False
+        if not fits_in(self.reference, self.tested, self.heads, head, other):
             return False
         self.heads[head] = other
         self._found.add(other)
         return True
-
-    def _consistent(self, head: int, other: int) -> bool:
-        """Whether two heads are of one shape and stand in one place to all that is known."""
-        graphs = self.reference.graph, self.tested.graph
-        if not _same_shape(graphs[0].tensors[head], graphs[1].tensors[other]):
-            return False
-        above, others_above = self.reference.ancestors, self.tested.ancestors
-        mine, others = above.get(head, frozenset()), others_above.get(other, frozenset())
-        return all(
-            (known in mine) == (twin in others)
-            and (head in above.get(known, ())) == (other in others_above.get(twin, ()))
-            for known, twin in self.heads.items()
-        )
 
     def _forward(self) -> bool:
         """Find operators that read what is known."""
@@ -170,51 +182,75 @@ class _Walk:
 
     def _choose(self, values: list[Value], others: list[Value]) -> bool:
         """Pair those of some operators that belong together beyond doubt."""
+        several = len(values) > 1 or len(others) > 1
         scores = {
-            (value.head, other.head): self._score(value, other)
-            if len(values) + len(others) > 2  # noqa: PLR2004 (one in each needs no score)
-            else 0.0
+            (value.head, other.head): self._score(value, other) if several else 0.0
             for value in values
             for other in others
             if self._acceptable(value, other)
         }
         changed = False
+        for head, other in self._clear(scores):
+            changed |= self._add(head, other)
+        return changed
+
+    def _clear(self, scores: Mapping[tuple[int, int], float]) -> Iterator[tuple[int, int]]:
+        """Yield the pairs that are clearly better than any other of the same head, best first.
+
+        What was paired meanwhile is no rival.
+        """
         for (head, other), score in sorted(scores.items(), key=lambda item: -item[1]):
             rivals = [
                 rival
                 for (one, two), rival in scores.items()
                 if (one == head) != (two == other)
-                and one not in self.heads.keys() - {head}
-                and two not in self._found - {other}
+                and (one == head or one not in self.heads)
+                and (two == other or two not in self._found)
             ]
             if all(score > rival + _CLEARLY for rival in rivals):
+                yield head, other
+
+    def _backward(self) -> bool:
+        """Find operators whose results are read by operators that are known."""
+        changed = False
+        for head, other in self._read():
+            if self._may_be(head, other):
                 changed |= self._add(head, other)
         return changed
 
-    def _backward(self) -> bool:
-        """Find what is read by operators whose results are known."""
-        changed = False
-        for head, other_head in list(self.heads.items()):
+    def _by_use(self) -> bool:
+        """Find one more family that is read by operators that are known, whatever makes it."""
+        return any(self._add(head, other) for head, other in self._read())
+
+    def _read(self) -> list[tuple[int, int]]:
+        """Return the heads that operators known to be the same read side by side."""
+        found = []
+        for head, other_head in self.heads.items():
             value, other = self.reference.by_head.get(head), self.tested.by_head.get(other_head)
-            if value is None or other is None or not self._acceptable(value, other):
-                continue
-            for one, two in self._operands(value, other) or ():
-                changed |= self._add(self.reference.head(one), self.tested.head(two))
-        return changed
+            if value is not None and other is not None and self._acceptable(value, other):
+                for one, two in self._operands(value, other) or ():
+                    found.append((self.reference.head(one), self.tested.head(two)))
+        return found
+
+    def _like_weights(self) -> bool:
+        """Find one more operator by its weights: those that are more like no other's."""
+        left = [value for value in self.reference.values if value.head not in self.heads]
+        others = [value for value in self.tested.values if value.head not in self._found]
+        scores = {
+            (value.head, other.head): likely.score
+            for value in left
+            for other in others
+            if self._fit(value, other)
+            and (likely := self._likeness(value, other)).telling
+            and likely.score >= _ALIKE
+        }
+        return any(self._add(head, other) for head, other in self._clear(scores))
 
     def _by_name(self) -> bool:
         """Find one more family whose head has the same name in both models."""
-        tested = self.tested.graph
-        names = {
-            tested.tensors[value.head].name: value
-            for value in self.tested.values
-            if value.head not in self._found
-        }
         same = [
-            (value, names[name])
-            for value in self.reference.values
-            if value.head not in self.heads
-            and (name := self.reference.graph.tensors[value.head].name) in names
+            (self.reference.by_head[head], self.tested.by_head[other])
+            for head, other in self._names.items()
         ]
         same.sort(key=lambda pair: not self._fit(*pair))  # those that do the same first
         return any(
@@ -298,8 +334,7 @@ class _Walk:
         )
 
     def _same_name(self, value: Value, other: Value) -> bool:
-        graphs = self.reference.graph, self.tested.graph
-        return graphs[0].tensors[value.head].name == graphs[1].tensors[other.head].name
+        return self._names.get(value.head) == other.head
 
     def _likeness(self, value: Value, other: Value) -> Likeness:
         key = value.head, other.head
@@ -316,14 +351,6 @@ def _key(value: Value, sources: Iterable[int | None]) -> Hashable:
     if value.operator.kind in COMMUTATIVE:
         heads.sort()
     return value.function, tuple(heads)
-
-
-def _same_shape(one: Tensor, other: Tensor) -> bool:
-    """Whether two shapes are equal as far as they are fixed."""
-    return len(one.shape) == len(other.shape) and all(
-        first == second or min(first, second) < 0
-        for first, second in zip(one.shape, other.shape, strict=True)
-    )
 
 
 def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:

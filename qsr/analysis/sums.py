@@ -240,7 +240,7 @@ def _bins(values: Doubles, grid: Grid) -> Counts:
     """Count how often values lie in each bin; what is not a number counts as below."""
     start, stop = bin_ends(grid)
     places = (values - start) * (BINS / (stop - start))
-    places = np.nan_to_num(np.clip(places, 0, BINS - 1), nan=0.0)
+    places = np.fmin(np.fmax(places, 0.0), BINS - 1)  # unlike clip, these leave no NaN
     return np.bincount(places.ravel().astype(np.int64), minlength=BINS)
 
 

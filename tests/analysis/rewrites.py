@@ -20,6 +20,21 @@ def renamed(model, seed):
     return Graph(model).edited(edit)
 
 
+def permuted(model, seed):
+    """Return a model whose activations have each other's names."""
+    graph = Graph(model)
+    indices = [tensor.index for tensor in graph.activations]
+
+    def edit(flat):
+        tensors = flat.subgraphs[0].tensors
+        names = [tensors[index].name for index in indices]
+        for place, index in enumerate(np.random.default_rng(seed).permutation(indices)):
+            tensors[index].name = names[place]
+        flat.signatureDefs = None
+
+    return graph.edited(edit)
+
+
 def shuffled(model, seed):
     """Return a model in another order: tensors, operators as far as they can, operands of ADD.
 
@@ -67,7 +82,7 @@ def some_order(graph, random):
 
 
 def unfused(model):
-    """Return a float model whose fused RELUs are operators of their own."""
+    """Return a model whose fused RELUs are operators of their own, on the same grid."""
 
     def edit(flat):
         main = flat.subgraphs[0]
@@ -82,11 +97,57 @@ def unfused(model):
             after = main.tensors[operator.outputs[0]]
             before.name, before.shape = after.name + b"_before", after.shape
             before.shapeSignature, before.type, before.buffer = after.shapeSignature, after.type, 0
+            before.quantization = after.quantization
             main.tensors.append(before)
-            relu.opcodeIndex = operator_code(flat, "RELU", 1)
+            relu.opcodeIndex = operator_code(flat, "RELU", 2)
             relu.inputs, relu.outputs = [len(main.tensors) - 1], list(operator.outputs)
             operator.outputs = [len(main.tensors) - 1]
             operators.append(relu)
         main.operators = operators
 
     return Graph(model).edited(edit)
+
+
+def without_layer(model, place):
+    """Return a model without its convolution of that place, of as many channels in as out."""
+    graph = Graph(model)
+    operator = convolutions(graph)[place]
+    return graph.rewired({operator.outputs[0]: operator.inputs[0]}, without={operator.index})
+
+
+def with_weights(model, change, *, places=None):
+    """Return a model whose convolutions, of these places or all, have other weights."""
+    graph = Graph(model)
+    kernels = [operator.inputs[1] for operator in convolutions(graph)]
+    chosen = kernels if places is None else [kernels[place] for place in places]
+    return graph.with_constants({index: change(graph.constant(index)) for index in chosen})
+
+
+def convolutions(graph):
+    """Return the convolutions of a model in the order of execution."""
+    return [operator for operator in graph.operators if operator.kind == "CONV_2D"]
+
+
+def bias_apart(model):
+    """Return a float model whose last convolution has its bias added by another operator."""
+    graph = Graph(model)
+    place = convolutions(graph)[-1].index
+
+    def edit(flat):
+        main = flat.subgraphs[0]
+        convolution = main.operators[place]
+        addition, before = schema.OperatorT(), schema.TensorT()
+        after = main.tensors[convolution.outputs[0]]
+        before.name, before.shape, before.buffer = b"without_bias", after.shape, 0
+        before.shapeSignature, before.type = after.shapeSignature, after.type
+        main.tensors.append(before)
+        bias = convolution.inputs[2]
+        convolution.inputs = [*convolution.inputs[:2], -1]
+        addition.opcodeIndex = operator_code(flat, "ADD", 1)
+        addition.builtinOptions = schema.AddOptionsT()
+        addition.builtinOptionsType = schema.BuiltinOptions.AddOptions
+        addition.inputs, addition.outputs = [len(main.tensors) - 1, bias], convolution.outputs
+        convolution.outputs = [len(main.tensors) - 1]
+        main.operators.insert(place + 1, addition)
+
+    return graph.edited(edit)
