@@ -131,7 +131,7 @@ class Attribution:
                 saturation_db=base - saturated,
                 recovered_db=left - everything,
             )
-            by_tensor |= dict.fromkeys(layer.outputs, cost)
+            by_tensor |= dict.fromkeys(layer.tensors, cost)
         return causes, by_tensor
 
     def _of_causes(self) -> tuple[View, ...]:

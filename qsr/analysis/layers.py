@@ -1,38 +1,56 @@
 """The layers of an integer model: what each one's quantization consists of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from qsr.analysis.grid import has_grid
-from qsr.analysis.matching import Alignment
+from qsr.analysis.matching import Alignment, Match
 from qsr.tflite.clips import is_clip
+from qsr.tflite.float_view import CONVERSIONS
 from qsr.tflite.graph import Graph, Operator, Tensor
 from qsr.tflite.io_grid import MOVES
 from qsr.tflite.real_values import holds_biases, holds_reals, real_constant
 
 
 @dataclass(frozen=True)
+class Result:
+    """What an operator of the tested model makes that the reference has as well.
+
+    Attributes:
+        output: number of the operator's output.
+        conversions: operators that bring it onto the grid of the matched tensor, in order, such as
+            the QUANTIZE to ``uint8`` at the end of a model; mostly none.
+        match: of the last one's result, or of the output itself.
+    """
+
+    output: int
+    conversions: tuple[Operator, ...]
+    match: Match
+
+
+@dataclass(frozen=True)
 class Layer:
-    """An operator of an integer model, with what quantization changes in it.
+    """An operator of the tested model, with what quantization changes in it.
 
     Attributes:
         operator: of the tested model.
-        outputs: numbers of its outputs that were matched.
+        tensors: numbers of the matched tensors that are its results.
         stored: numbers of its weights and biases.
-        rounded: numbers of the tensors that it rounds: its outputs, and what it alone reads that is
-            another tensor on another grid; none if it only moves or clips integers.
+        rounded: numbers of the tensors that it rounds: its outputs, those conversions of them that
+            were matched, and what it alone reads of another grid than it was made on; none if it
+            only moves or clips integers.
     """
 
     operator: Operator
-    outputs: tuple[int, ...]
+    tensors: tuple[int, ...]
     stored: frozenset[int]
     rounded: frozenset[int]
 
 
 def layers(graph: Graph, alignment: Alignment) -> tuple[Layer, ...]:
-    """Return the layers whose output was matched and whose stored values were all paired.
+    """Return the layers whose results were matched and whose stored values were all paired.
 
     Args:
         graph: the tested model.
@@ -41,14 +59,45 @@ def layers(graph: Graph, alignment: Alignment) -> tuple[Layer, ...]:
     every = rounded_activations(graph)
     found = []
     for operator in graph.operators:
-        outputs = tuple(
-            index for index in operator.outputs if alignment.of_tested(index) is not None
-        )
+        made = results(graph, alignment, operator)
         stored = stored_values(graph, operator)
-        if outputs and all(_known(graph, alignment.constants, index) for index in stored):
-            changed = frozenset(operator.outputs) | _own_requantizations(graph, alignment, operator)
-            found.append(Layer(operator, outputs, stored, changed & every))
+        if made and all(_known(graph, alignment.constants, index) for index in stored):
+            changed = {
+                *operator.outputs,
+                *(one.outputs[0] for result in made for one in result.conversions),
+                *_own_requantizations(graph, alignment, operator),
+            }
+            tensors = tuple(result.match.tested.index for result in made)
+            found.append(Layer(operator, tensors, stored, every & changed))
     return tuple(found)
+
+
+def results(graph: Graph, alignment: Alignment, operator: Operator) -> tuple[Result, ...]:
+    """Return what an operator makes that the reference has as well.
+
+    Args:
+        graph: the tested model.
+        alignment: of it with its reference.
+        operator: one of the tested model's; one that only converts makes nothing of its own.
+    """
+    if operator.kind in CONVERSIONS:
+        return ()
+    return tuple(
+        Result(output, conversions, match)
+        for output in operator.outputs
+        for index, conversions in _converted(graph, output, ())
+        if (match := alignment.of_tested(index)) is not None
+    )
+
+
+def _converted(
+    graph: Graph, index: int, conversions: tuple[Operator, ...]
+) -> Iterator[tuple[int, tuple[Operator, ...]]]:
+    """Yield a tensor and what it is converted to, with the operators that do so."""
+    yield index, conversions
+    for reader in graph.consumers[index]:
+        if reader.kind in CONVERSIONS:
+            yield from _converted(graph, reader.outputs[0], (*conversions, reader))
 
 
 def rounded_activations(graph: Graph) -> frozenset[int]:

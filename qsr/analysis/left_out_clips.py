@@ -9,6 +9,7 @@ from qsr.tflite.float_view import Bounds
 from qsr.tflite.graph import Graph
 
 _NONE: Bounds = (-math.inf, math.inf)
+_SAME = 1e-6
 
 
 def left_out_clips(pair: ModelPair) -> dict[int, Bounds]:
@@ -30,12 +31,17 @@ def left_out_clips(pair: ModelPair) -> dict[int, Bounds]:
         lowest, highest = max(lowest, minimum), min(highest, maximum)
         own_lowest, own_highest = tested.span(match.tested.index)
         bounds = (
-            lowest if lowest > own_lowest else -math.inf,
-            highest if highest < own_highest else math.inf,
+            lowest if lowest > own_lowest + _slack(lowest) else -math.inf,
+            highest if highest < own_highest - _slack(highest) else math.inf,
         )
         if bounds != _NONE:
             found[tested.plain(match.tested.index)] = bounds
     return found
+
+
+def _slack(bound: float) -> float:
+    """Return by how much bounds may differ that were meant to be one."""
+    return _SAME * max(1.0, abs(bound)) if math.isfinite(bound) else 0.0
 
 
 def grid_ends(graph: Graph, index: int) -> Bounds:

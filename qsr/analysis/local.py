@@ -5,6 +5,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qsr.analysis.grid import has_grid
+from qsr.analysis.layers import results
 from qsr.analysis.pair import ModelPair, PairWindow
 from qsr.analysis.sums import ErrorSums, error_sums
 from qsr.tflite.graph import Operator
@@ -32,10 +33,9 @@ class LocalErrors:
         alignment, graph = pair.alignment, pair.tested_graph
         self._layers = []
         for operator in graph.operators:
-            matches = [alignment.of_tested(index) for index in operator.outputs]
-            found = tuple(match for match in matches if match is not None)
-            if found and all(self._known(index) for index in operator_inputs(graph, operator)):
-                self._layers.append((operator, found))
+            made = results(graph, alignment, operator)
+            if made and all(self._known(index) for index in operator_inputs(graph, operator)):
+                self._layers.append((operator, made))
         self._kept: dict[int, SingleOperator] = {}
 
     def sums(self, window: PairWindow) -> dict[int, ErrorSums]:
@@ -52,13 +52,18 @@ class LocalErrors:
             ModelError: TFLite refuses to run an operator by itself.
         """
         found = {}
-        for operator, matches in self._layers:
+        for operator, made in self._layers:
             single = self._single(operator, window)
-            results = single.run({index: self._given(window, index) for index in single.inputs})
-            for match in matches:
+            outputs = single.run({index: self._given(window, index) for index in single.inputs})
+            for result in made:
+                match, integers = result.match, outputs[result.output]
+                for conversion in result.conversions:
+                    converted = self._single(conversion, window).run(
+                        {conversion.inputs[0]: integers}
+                    )
+                    integers = converted[conversion.outputs[0]]
                 values = window.kept(window.reference(match.reference.index))
-                integers = window.kept(results[match.tested.index])
-                found[match.tested.index] = error_sums(values, integers, match.grid)
+                found[match.tested.index] = error_sums(values, window.kept(integers), match.grid)
         return found
 
     def _known(self, index: int) -> bool:

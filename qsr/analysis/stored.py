@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsr.analysis.grid import has_grid
+from qsr.analysis.layers import results
 from qsr.analysis.pair import ModelPair
 from qsr.analysis.records import StoredError
 from qsr.tflite.graph import Graph, Operator
@@ -31,8 +32,8 @@ def stored_errors(pair: ModelPair) -> dict[int, StoredError]:
         pair: the two models.
 
     Returns:
-        Number of the tested model's output tensor to the error of what its operator stores. Left
-        out are operators whose weights, if any, have no counterpart in the reference.
+        Number of the tested model's tensor to the error of what the operator that makes it stores.
+        Left out are operators whose weights, if any, have no counterpart in the reference.
 
     Raises:
         ModelError: stored values cannot be read.
@@ -41,11 +42,8 @@ def stored_errors(pair: ModelPair) -> dict[int, StoredError]:
     for operator in pair.tested_graph.operators:
         error = _stored_error(pair, operator)
         if error is not None:
-            found |= {
-                index: error
-                for index in operator.outputs
-                if pair.alignment.of_tested(index) is not None
-            }
+            made = results(pair.tested_graph, pair.alignment, operator)
+            found |= {result.match.tested.index: error for result in made}
     return found
 
 

@@ -42,7 +42,9 @@ class SingleOperator:
                     experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
                 )
             except (RuntimeError, ValueError) as error:
-                raise ModelError(f"{self._what} cannot be run by itself: {error}") from error
+                raise ModelError(
+                    f"{self._what} cannot be run by itself: {_first_line(error)}"
+                ) from error
         self._shapes: list[tuple[int, ...]] = []
 
     def run(self, values: Mapping[int, NDArray[Any]]) -> dict[int, NDArray[Any]]:
@@ -73,7 +75,7 @@ class SingleOperator:
                 interpreter.set_tensor(place, one)
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"{self._what} cannot take {shapes}: {error}") from error
+            raise ModelError(f"{self._what} cannot take {shapes}: {_first_line(error)}") from error
         results = [detail["index"] for detail in interpreter.get_output_details()]
         return {
             index: np.asarray(interpreter.get_tensor(place))
@@ -134,3 +136,7 @@ def single_operator(graph: Graph, operator: Operator) -> bytes:
         flat.signatureDefs = flat.metadata = flat.metadataBuffer = None
 
     return graph.edited(reduce)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), repr(error))
