@@ -119,24 +119,32 @@ def _of_picture(tensor: Tensor) -> bool:
 
 
 def _wrongly_recorded(subject: Subject) -> Iterator[Finding]:
-    """Find the ranges of a float model that TFLite's calibrator gets wrong, and what that costs."""
+    """Find the ranges of a float model that TFLite's calibrator gets wrong, and what that costs.
+
+    Both readers see the same few pictures, and the model with the one range is measured against the
+    model with the other, on all pictures: what so few pictures leave out is in both.
+    """
     named = {one.name: one.lr for one in subject.pictures[:_CALIBRATED]}
     true = collect(subject.model, named, source=subject.source).merged()
     recorded = collect(subject.model, named, reader="converter", source=subject.source).merged()
     for name, (low, high), (found_low, found_high) in _pairs(true, recorded):
-        span = max(high, 0.0) - min(low, 0.0)
-        if max(abs(found_low - low), abs(found_high - high)) <= _SAME * span:
+        spanned = max(high, 0.0) - min(low, 0.0)
+        if max(abs(found_low - low), abs(found_high - high)) <= _SAME * spanned:
             continue
-        cost = subject.true_psnr_db - subject.quantized_psnr_db({name: (found_low, found_high)})
+        intact, overwritten = (
+            subject.quantized_psnr_db({name: span})
+            for span in ((low, high), (found_low, found_high))
+        )
         yield Finding(
             code="QSR403",
             where=layer_label(name),
             problem=f"it holds {low:.4f}..{high:.4f}, and the calibrator records "
-            f"{found_low:.4f}..{found_high:.4f}: it reads the tensor after another has taken its "
-            "place",
+            f"{found_low:.4f}..{found_high:.4f} on the same {len(named)} images: it reads the "
+            "tensor after another has taken its place",
             advice="quantize with qsr, which reads intact tensors, not with TFLiteConverter",
-            cost_db=cost,
+            cost_db=intact - overwritten,
             evidence={
+                "calibrated_images": len(named),
                 "minimum": low,
                 "maximum": high,
                 "recorded_minimum": found_low,

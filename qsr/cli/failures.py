@@ -20,11 +20,17 @@ NOBODY_READS = 141
 """Exit code when whoever read the output has left, as ``head`` does: 128 and SIGPIPE's number."""
 
 
+_GIVE_VERDICTS = ("check",)
+"""Commands that exit with 1 to say that a model failed: if they fail themselves, they exit with 2,
+so that a script can tell the one from the other."""
+
+
 @contextmanager
 def one_line_failures(words: Sequence[str]) -> Iterator[None]:
     """Turn what is raised inside into one line and an exit code.
 
-    A plain ``kill`` (SIGTERM) ends the command as Ctrl-C does: worker processes are ended too.
+    A plain ``kill`` (SIGTERM) ends the command as Ctrl-C does: worker processes are ended too. What
+    a command that gives a verdict cannot do is 2, as 1 is the verdict.
 
     Args:
         words: the command line, without ``qsr``; shown after Ctrl-C.
@@ -32,12 +38,13 @@ def one_line_failures(words: Sequence[str]) -> Iterator[None]:
     Raises:
         SystemExit: in place of any other exception.
     """
+    failed = 2 if words and words[0] in _GIVE_VERDICTS else 1
     go_on = f"To go on: {shlex.join(['qsr', *words])}"
     try:
         with _sigterm_raised():
             yield
     except QsrError as error:
-        _fail(str(error), error.exit_code)
+        _fail(str(error), max(error.exit_code, failed))
     except KeyboardInterrupt:
         _fail(f"stopped. {go_on}", INTERRUPTED)
     except _Terminated:
@@ -45,17 +52,17 @@ def one_line_failures(words: Sequence[str]) -> Iterator[None]:
     except BrokenPipeError:
         sys.exit(NOBODY_READS)
     except MemoryError:
-        _fail("out of memory; use fewer --workers or smaller images", 1)
+        _fail("out of memory; use fewer --workers or smaller images", failed)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}", 1)
+        _fail(f"{where}{error.strerror or error}", failed)
     except Exception as error:  # noqa: BLE001 (--debug lets it through)
         if (code := getattr(error, "exit_code", None)) is not None:  # typer's: the line is wrong
             _fail(_said_by_typer(error), code)
         _fail(
             f"unexpected {type(error).__name__}: {error} (a fault of qsr; --debug shows where it "
             "comes from)",
-            1,
+            failed,
         )
 
 

@@ -1,6 +1,7 @@
 """Is a model ready for 8 bits? What stands in its way, with numbers and what to do about it."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class CheckReport:
         images: names of the images that were measured on; none if nothing was measured.
         findings: the worst first.
         ignored: how many findings were left out as the user asked.
+        unmatched: one line on each code to ignore that no finding has.
         skipped: one line on each image that was left out as unusable.
     """
 
@@ -43,6 +45,7 @@ class CheckReport:
     images: tuple[str, ...]
     findings: tuple[Finding, ...]
     ignored: int
+    unmatched: tuple[str, ...]
     skipped: tuple[str, ...]
 
     @property
@@ -106,6 +109,7 @@ def check_model(
         images=tuple(picture.name for picture in subject.pictures),
         findings=left,
         ignored=len(findings) - len(left),
+        unmatched=tuple(line for one in ignore for line in _unmatched(one, findings)),
         skipped=skipped,
     )
 
@@ -167,7 +171,19 @@ def _check_codes(ignore: Sequence[str]) -> None:
     for one in ignore:
         code = one.partition(":")[0]
         if code not in RULES:
-            raise UsageError(f"--ignore {one}: no code {code}; codes are {', '.join(RULES)}")
+            near = difflib.get_close_matches(code.upper(), RULES, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"codes are {', '.join(RULES)}"
+            raise UsageError(f"--ignore {one}: no code {code}; {hint}")
+
+
+def _unmatched(ignored: str, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line if no finding is ignored by a code: where those of the code are, if any."""
+    if any(_is_ignored(finding, [ignored]) for finding in findings):
+        return
+    code = ignored.partition(":")[0]
+    places = dict.fromkeys(finding.where for finding in findings if finding.code == code)
+    where = f"is found at {', '.join(places)} alone" if places else "is not found"
+    yield f"--ignore {ignored}: {code} {where}"
 
 
 def _is_ignored(finding: Finding, ignore: Sequence[str]) -> bool:

@@ -4,10 +4,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+from skimage.metrics import peak_signal_noise_ratio
 
 from qsr import calibration as cal
 from qsr.calibration.quantize import picture_ranges
+from qsr.checks.subject import Picture
 from qsr.tflite.graph import Graph
+from qsr.tflite.runtime import Runner
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,61 @@ def test_wrongly_recorded(found, trained_xcat, pictures):
     assert len(findings) == len(wrong)
     assert all(finding.where in " ".join(wrong) for finding in findings)
     assert all(finding.cost_db is not None for finding in findings)
+
+
+def test_cost_of_wrong_record(found, trained_xcat, pictures):
+    """The cost is that of the record alone, whatever else the calibrator did not get to see.
+
+    It reads four pictures; the fifth, which has more contrast, is not in its range, nor in the true
+    one that it is measured against. scikit-image measures both.
+    """
+    grey = [
+        Picture(f"{name}{one.name}", mild(one.lr), mild(one.hr))
+        for one in pictures[:2]
+        for name in ("", "again")
+    ]
+    several = (*grey, pictures[2])
+    named = {one.name: one.lr for one in grey}
+    everything = {one.name: one.lr for one in several}
+    ranges = cal.collect(trained_xcat, everything).merged()
+    ranges = ranges.with_known(picture_ranges(Graph(trained_xcat)))
+    true = cal.collect(trained_xcat, named).merged()
+    recorded = cal.collect(trained_xcat, named, reader="converter").merged()
+    findings = found(trained_xcat, several)["QSR403"]
+    assert findings
+    for finding in findings:
+        (name,) = [one for one in true.tensors if finding.where in one]
+        spans = [
+            (float(one.minimum[place]), float(one.maximum[place]))
+            for one in (true, recorded)
+            for place in [one.tensors.index(name)]
+        ]
+        intact, overwritten = (
+            mean_psnr(trained_xcat, ranges.with_known({name: span}), several) for span in spans
+        )
+        assert finding.cost_db == pytest.approx(intact - overwritten, abs=1e-9)
+        assert finding.evidence["calibrated_images"] == 4
+        assert "on the same 4 images" in finding.problem
+        whole = mean_psnr(trained_xcat, ranges, several)
+        assert abs(whole - intact) > 1e-4  # the other effect, which is not in the cost
+
+
+def mild(picture):
+    """Return a picture with a fifth of its contrast."""
+    return np.rint(100 + picture / 5).astype(np.uint8)
+
+
+def mean_psnr(model, ranges, several):
+    """Return the mean PSNR of the integer model with these ranges, as scikit-image has it."""
+    runner = Runner(cal.quantize(model, ranges, cal.Scheme(pin_io=False)))
+    return np.mean(
+        [
+            peak_signal_noise_ratio(
+                one.hr[1:-1, 1:-1], runner.upscale(one.lr)[1:-1, 1:-1], data_range=255
+            )
+            for one in several
+        ]
+    )
 
 
 @pytest.mark.parametrize(("joined", "code"), [(False, "QSR501"), (True, "QSR502")])

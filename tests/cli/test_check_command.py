@@ -42,6 +42,25 @@ def test_fail(qsr, integer):
     assert "2 ignored" in ignored.out.splitlines()[-1]
 
 
+def test_nothing_to_ignore(qsr, integer):
+    """A code that no finding has, there or anywhere, is told on standard error, and with it where.
+
+    Codes that are ignored are not told.
+    """
+    words = ("--ignore", "QSR103", "--ignore", "QSR103:input", "--ignore", "QSR701")
+    said = qsr("check", integer, *words)
+    assert said.code == 0
+    assert said.err.splitlines()[-2:] == [
+        "nothing to ignore: --ignore QSR103:input: QSR103 is found at output alone",
+        "nothing to ignore: --ignore QSR701: QSR701 is not found",
+    ]
+    assert "nothing to ignore" not in qsr("check", integer, *words[:2]).err
+    report = json.loads(qsr("check", integer, *words, "--json").out)
+    assert [line.partition(": ")[0] for line in report["unmatched"]] == [
+        *("--ignore QSR103:input", "--ignore QSR701")
+    ]
+
+
 def test_json(qsr, integer, photos):
     """The whole report as JSON, with the same exit code."""
     said = qsr(
@@ -72,8 +91,36 @@ def test_without_tensorflow(integer, network):
 
 
 def test_wrong(qsr, integer):
-    """A mistyped code or target is one line and exit code 2."""
-    said = qsr("check", integer, "--ignore", "QSR99")
+    """A mistyped code or target is one line and exit code 2, with what is close to it."""
+    said = qsr("check", integer, "--ignore", "qsr9O4:output")
     assert said.code == 2
-    assert "no code QSR99" in said.failure
+    assert "no code qsr9O4; did you mean QSR904 or " in said.failure
+    assert "codes are QSR101, " in qsr("check", integer, "--ignore", "W291").failure
     assert "give one of: artpec-8" in qsr("check", integer, "--target", "coral").failure
+
+
+@pytest.mark.parametrize("unusable", ["missing", "no model", "no images", "no option"])
+def test_unusable(unusable, qsr, integer, photos, tmp_path):
+    """What cannot be checked exits with 2, so that 1 means that the model failed."""
+    (tmp_path / "text.tflite").write_text("no model")
+    words = {
+        "missing": (tmp_path / "gone.tflite",),
+        "no model": (tmp_path / "text.tflite",),
+        "no images": (integer, "--images", photos / "empty"),
+        "no option": (integer, "--imags", photos),
+    }
+    said = qsr("check", *words[unusable])
+    assert (said.code, said.out) == (2, "")
+    assert qsr("evaluate", tmp_path / "gone.tflite", "--data", photos / "validation").code == 1
+
+
+@pytest.mark.parametrize("error", [OSError(5, "broken disk"), MemoryError(), ZeroDivisionError()])
+def test_fault(error, qsr, integer, monkeypatch):
+    """A fault of the machine, or of qsr, is no verdict on the model either."""
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("qsr.jobs.check.check_model", fail)
+    assert qsr("check", integer).code == 2
+    assert " with 2 if the model could not be checked" in " ".join(qsr("check", "-h").out.split())
