@@ -47,7 +47,9 @@ def _of_target(subject: Subject) -> Iterator[Finding]:
             where="input",
             problem=f"the model takes pictures of any size, and {target.name} is given its model "
             f"for one ({target.fixed_size_source})",
-            advice="convert the model with its input size fixed",
+            advice="make the integer model for one size: qsr quantize "
+            f"{'FLOAT_MODEL' if subject.quantized else subject.source} --repdata PHOTO... "
+            "--input-size WIDTHxHEIGHT",
         )
     refused: dict[str, list[Operator]] = {}
     unnamed: list[Operator] = []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qsr.cli.options import Json, SkipBadImages
+from qsr.cli.options import Json, SkipBadImages, images_option
 from qsr.cli.output import print_json, print_next, print_skipped, shown_progress
 
 if TYPE_CHECKING:
@@ -30,11 +30,7 @@ def fold_clip(
     ] = None,
     images: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Images to confirm on: photographs, or a folder of LR/HR images; may be given "
-            "again. By default scikit-image's photographs.",
-            show_default=False,
-        ),
+        images_option("Images to confirm on (scikit-image's by default; may be given again)"),
     ] = None,
     pin: Annotated[
         bool,

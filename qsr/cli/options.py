@@ -36,6 +36,12 @@ Limit = Annotated[
 SkipBadImages = Annotated[
     bool, typer.Option("--skip-bad-images", help="Leave unusable images out.")
 ]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", help="Write a page with tables and figures here, one file.", show_default=False
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")]
 KeepClip = Annotated[bool, typer.Option("--keep-clip", help="Leave operators that copy bytes in.")]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qsr.cli.evaluate import print_costs, print_evaluation
-from qsr.cli.options import Json, Model, PinIo, ReaderName, SkipBadImages
+from qsr.cli.intervals import with_interval
+from qsr.cli.options import Json, KeepClip, Model, PinIo, ReaderName, SkipBadImages
 from qsr.cli.output import print_json, print_next, print_skipped, shown_progress
 from qsr.cli.sizes import height_and_width
 
@@ -45,7 +46,7 @@ def quantize(
             "-o",
             "--out",
             help="The integer .tflite model, by default model_uint8.tflite or alike; with several "
-            "--scheme their folder.",
+            "--scheme their folder, made if it is missing.",
         ),
     ] = None,
     ranges: Annotated[
@@ -104,7 +105,7 @@ def quantize(
             "--equalize",
             help="First rescale channels that share a grid, where the network stays what it is: "
             "for networks in which ReLU or PReLU lies between convolutions. With --data, only if "
-            "that helps.",
+            "that helps on half of the images.",
         ),
     ] = False,
     biases_corrected: Annotated[
@@ -112,12 +113,19 @@ def quantize(
         typer.Option(
             "--correct-biases",
             help="Take back by the biases what quantizing shifts on the average. With --data, only "
-            "if that helps.",
+            "if that helps on half of the images.",
         ),
     ] = False,
-    keep_clip: Annotated[
-        bool, typer.Option("--keep-clip", help="Leave operators that copy bytes in.")
-    ] = False,
+    keep_clip: KeepClip = False,
+    input_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Width and height of the only input that the integer model is to take, in pixels, "
+            "as compilers for NPUs want it; by default any.",
+            show_default=False,
+        ),
+    ] = None,
     skip_bad_images: SkipBadImages = False,
     json: Json = False,
 ) -> None:
@@ -125,7 +133,9 @@ def quantize(
 
     qsr quantize xcat --repdata photo1.jpg photo2.jpg -o model_uint8.tflite
 
-    With --data, or with several --scheme, the models are compared with the float model:
+    With --data, or with several --scheme, the models are compared with the float model; half of
+    the images then choose whether --equalize and --correct-biases are kept, if they are asked for,
+    and the models are compared on the other half:
 
     qsr quantize xcat photo1.jpg --scheme uint8 --scheme uint8-16x8 --data DIR
     """
@@ -148,6 +158,7 @@ def quantize(
             equalized=equalized,
             biases_corrected=biases_corrected,
             keep_clip=keep_clip,
+            input_size=height_and_width(input_size, "--input-size") if input_size else None,
             skip_bad_images=skip_bad_images,
             on_progress=progress,
         )
@@ -171,10 +182,8 @@ def _print(report: "SchemesReport") -> None:
         )
     if compared is not None and compared.sets:
         print_evaluation(compared)
-        if any(step.gain_db is not None for one in report.quantized for step in one.steps):
-            typer.echo(
-                "steps were chosen on these images; qsr evaluate confirms the drop on others"
-            )
+        if report.choosing_images:
+            typer.echo(_chosen_on(report))
         return
     if compared is not None:
         print_costs(compared)
@@ -196,17 +205,34 @@ def _print_made(report: "QuantizeReport") -> None:
         typer.echo(f"  {step.step}: {_gave(step)}")
     if report.removed:
         typer.echo(f"  removed, as they copied bytes: {', '.join(report.removed)}")
+    if report.input_size is not None:
+        height, width = report.input_size
+        typer.echo(f"  takes {width}x{height} pixels alone")
     if report.in_float:
         typer.echo(f"  in float: {_some(report.in_float)}")
 
 
+def _chosen_on(report: "SchemesReport") -> str:
+    """Say which images chose, and what the scores are worth."""
+    count = report.choosing_images
+    if report.confirmed:
+        return f"steps were chosen on {count} other images of --data; these took no part"
+    return (
+        f"steps were chosen on these very images, too few to divide ({count}): the drop is "
+        "flattered; qsr evaluate confirms it on others"
+    )
+
+
 def _gave(step: "Step") -> str:
     """Say what a step gave."""
-    if step.gain_db is None and step.kept:
-        return "done, but not measured: --data names images to measure on"
-    if step.gain_db is None:
-        return step.nothing
-    return f"{step.gain_db:+.4f} dB on the validation images, {'kept' if step.kept else 'left out'}"
+    if step.choosing_gain_db is None:
+        unseen = "done, but not measured: --data names images to measure on"
+        return unseen if step.kept else step.nothing
+    said = f"{step.choosing_gain_db:+.4f} dB on the images that chose"
+    if step.gain_db is not None:
+        gain = step.gain_db
+        said += f", {with_interval(gain.mean, gain.low, gain.high, 4)} on others"
+    return f"{said}, {'kept' if step.kept else 'left out'}"
 
 
 def _some(names: Sequence[str]) -> str:

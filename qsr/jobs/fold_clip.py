@@ -14,8 +14,11 @@ from qsr.data.bundled import write_bundled
 from qsr.data.pairs import Pair, find_all_pairs
 from qsr.errors import ModelError, UsageError
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
+from qsr.jobs.models import KERAS_SUFFIXES
+from qsr.jobs.new_files import Product, check_new
 from qsr.jobs.progress import Progress, silent
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
+from qsr.models.zoo import ZOO
 from qsr.tflite.files import read_model, write_model
 from qsr.tflite.fold import fold
 from qsr.tflite.fold_pin import CuttingClip, cutting_clips, pin_clips
@@ -24,6 +27,7 @@ from qsr.tflite.runtime import Runner, inspect_model
 
 Kernels = Literal["XNNPACK", "built-in"]
 
+_FOLDED_MODEL = Product("the folded model", ".tflite", "-o")
 _KEEPS_TENSORS: dict[Kernels, bool] = {"XNNPACK": False, "built-in": True}
 """Kernels to whether a runner has to keep its tensors for them to be taken."""
 
@@ -133,15 +137,13 @@ def fold_clip(
         UsageError: ``out`` is no name for a new file.
     """
     out = out or Path(f"{model.stem}_folded.tflite")
+    _check_model(model)
     _check_out(out, model)
     check_there(images)
     content, source = read_model(model)
     facts = inspect_model(content, source=source)
     if not facts.quantized:
-        raise ModelError(
-            f"{source}: a float model, whose clip does work; give an integer model (qsr quantize "
-            "and qsr search-repdata make one, and fold it)"
-        )
+        raise _float_model(model, "a float model")
     before = cutting_clips(Graph(content, source=source))
     pinned = pin_clips(content, source=source) if pin else content
     folded = fold(pinned, source=source)
@@ -256,11 +258,26 @@ def _pin_change(
     )
 
 
+def _check_model(model: Path) -> None:
+    """Raise ModelError for what is a float model, as its name tells."""
+    if not model.exists() and str(model) in ZOO:
+        raise _float_model(model, "a network of the zoo, which is a float model")
+    if model.is_file() and model.suffix.lower() in KERAS_SUFFIXES:
+        raise _float_model(model, "a Keras model, which is a float model")
+    if (model / "saved_model.pb").is_file():
+        raise _float_model(model, "a SavedModel, which is a float model")
+
+
+def _float_model(model: Path, what: str) -> ModelError:
+    """Say that a float model is not folded, and what makes an integer one of it."""
+    return ModelError(
+        f"{model}: {what}, and there the clip does work; make an integer model of it, which is "
+        f"folded on the way: qsr quantize {model} --repdata PHOTO..."
+    )
+
+
 def _check_out(out: Path, model: Path) -> None:
     """Raise UsageError if the model cannot be written there."""
-    if out.suffix != ".tflite":
-        raise UsageError(f"{out}: give the folded model a name that ends in .tflite")
+    check_new(out, _FOLDED_MODEL)
     if out.exists() and model.exists() and out.samefile(model):
         raise UsageError(f"{out}: is the model itself; give the folded one another name with -o")
-    if not out.parent.is_dir():
-        raise UsageError(f"{out}: no folder {out.parent}; make it first, or give another -o")

@@ -1,7 +1,7 @@
 """Integer models from representative images chosen by hand, or from ranges measured before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -13,11 +13,13 @@ from qsr.errors import UsageError
 from qsr.jobs.evaluate import EvaluationReport
 from qsr.jobs.images import usable
 from qsr.jobs.models import load_float
+from qsr.jobs.new_files import make_folder
 from qsr.jobs.quantize_request import Request, Settings, outs_of
 from qsr.jobs.quantize_steps import CORRECTED, EQUALIZED, Made, Measured, Sources, Step, make
 from qsr.jobs.quantize_validation import Validation, compared, validation_images
 from qsr.quantization.equalize import equalize
 from qsr.tflite.files import write_model
+from qsr.tflite.fixed_size import check_input_size, with_input_size
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import Image, inspect_model
 
@@ -45,6 +47,8 @@ class QuantizeReport:
         steps: what each of the two gave, if it was asked for.
         removed: kinds of the operators that were removed as they copied bytes.
         in_float: operators that compute in float, as ``kind layer``.
+        input_size: height and width of the only input that the integer model takes, in pixels; None
+            for any size.
         skipped: one line on each image that was left out as unusable.
     """
 
@@ -61,6 +65,7 @@ class QuantizeReport:
     steps: tuple[Step, ...]
     removed: tuple[str, ...]
     in_float: tuple[str, ...]
+    input_size: tuple[int, int] | None
     skipped: tuple[str, ...]
 
 
@@ -73,10 +78,16 @@ class SchemesReport:
         comparison: scores and costs of the float model, and of the integer models, which are named
             after their schemes; no scores without validation images, and None if there is but one
             scheme too.
+        choosing_images: number of validation images that equalization and bias correction were
+            chosen on; 0 if neither was asked for, or without validation images.
+        confirmed: whether the scores are of other images than those that chose; False too if none
+            did.
     """
 
     quantized: tuple[QuantizeReport, ...]
     comparison: EvaluationReport | None
+    choosing_images: int
+    confirmed: bool
 
 
 def quantize_model(
@@ -106,9 +117,9 @@ def quantize_model(
             be written.
         StudyError: ``ranges`` cannot be read or is of another model, or ``save_ranges`` cannot be
             written.
-        UsageError: unknown scheme, reader or layer, a package that the scheme needs is missing,
-            neither images nor ranges or both, options about images without any, or ``out`` or
-            ``save_ranges`` is no name for a new file.
+        UsageError: unknown scheme, reader or layer, a package that the scheme needs is missing, an
+            ``input_size`` that the model cannot have, neither images nor ranges or both, options
+            about images without any, or ``out`` or ``save_ranges`` is no name for a new file.
     """
     report = quantize_schemes(model, repdata, out, schemes=[scheme], **settings)
     return report.quantized[0]
@@ -127,19 +138,19 @@ def quantize_schemes(
     """Quantize a float model in one scheme or several, as :func:`quantize_model`.
 
     The ranges are measured once. The integer models are compared with the float model if they are
-    several, or if there are validation images; equalization and bias correction are each kept only
-    if they help on those.
+    several, or if there are validation images. Equalization and bias correction are each kept only
+    if they help on half of those; the models are then compared on the other half.
 
     Args:
         model: as there.
         repdata: as there.
-        out: with one scheme as there; else the folder of ``model_<scheme>.tflite``, the current
-            one if None.
+        out: with one scheme as there; else the folder of ``model_<scheme>.tflite``, made if it is
+            missing, the current one if None.
         schemes: names of quantization schemes.
         data: folders of validation images, photographs or LR/HR images; those that are
             representative too are left out.
         lr_size: height and width of the picture that times are for, in pixels; for a model that
-            takes one size alone it is that.
+            takes one size alone, and with ``input_size``, it is that.
         **settings: see :class:`Settings`.
 
     Returns:
@@ -157,11 +168,11 @@ def quantize_schemes(
         raise UsageError(f"a picture of {lr_size[1]}x{lr_size[0]} pixels has no times")
     asked.check()
     start = _start(asked)
-    fixed = inspect_model(start.original, source=model).fixed_size
     with validation_images(
         data,
         start.original,
         start.hashes,
+        steps=asked.equalized or asked.biases_corrected,
         skip_bad=asked.skip_bad_images,
         source=model,
         on_progress=asked.on_progress,
@@ -169,15 +180,17 @@ def quantize_schemes(
         made = _made(asked, start, validation)
         reports = _written(asked, start, made)
         if validation is None and len(made) == 1:
-            return SchemesReport(reports, None)
+            return SchemesReport(reports, None, 0, confirmed=False)
         contents = {scheme: one.model for scheme, one in zip(asked.outs, made, strict=True)}
         comparison = compared(
             {f"{model} (FP32)": start.original, **contents},
             validation,
-            fixed or lr_size,
+            asked.input_size or start.fixed_size or lr_size,
             on_progress=asked.on_progress,
         )
-    return SchemesReport(reports, comparison)
+        chose = validation.choosing_images if validation else 0
+        confirmed = validation is not None and validation.divided
+    return SchemesReport(reports, comparison, chose, confirmed=confirmed)
 
 
 @dataclass(frozen=True)
@@ -190,6 +203,7 @@ class _Start:
         images: names of the representative images.
         hashes: of their pixels.
         skipped: one line on each that was left out.
+        fixed_size: the only input height and width that the float model takes, in pixels, or None.
     """
 
     original: bytes
@@ -197,16 +211,20 @@ class _Start:
     images: tuple[str, ...]
     hashes: tuple[str, ...]
     skipped: tuple[str, ...]
+    fixed_size: tuple[int, int] | None
 
 
 def _start(asked: Request) -> _Start:
     """Load the model and measure its ranges, and those of the equalized network."""
     content = load_float(asked.model)
     float_operators(Graph(content), asked.float_layers, source=asked.model)
+    if asked.input_size is not None:
+        check_input_size(content, asked.input_size, source=asked.model)
+    facts = inspect_model(content, source=asked.model)
     if asked.ranges is not None:
         ranges = calibration.read_litert_json(asked.ranges, content, source=asked.model)
-        return _Start(content, Sources(Measured(content, ranges), None, ()), (), (), ())
-    facts = inspect_model(content, source=asked.model)
+        sources = Sources(Measured(content, ranges), None, ())
+        return _Start(content, sources, (), (), (), facts.fixed_size)
     pairs, skipped = usable(
         find_all_pairs(asked.repdata, 1 if asked.images_are_lr else facts.scale),
         least_lr=facts.smallest_side,
@@ -235,24 +253,26 @@ def _start(asked: Request) -> _Start:
             ranges = measured(network, "measure ranges of the equalized network").merged()
             rescaled = Measured(network, ranges)
     sources = Sources(Measured(content, table.merged()), rescaled, pictures)
-    return _Start(content, sources, table.images, table.image_hashes, skipped)
+    return _Start(content, sources, table.images, table.image_hashes, skipped, facts.fixed_size)
 
 
 def _made(asked: Request, start: _Start, validation: Validation | None) -> list[Made]:
     """Make the model of each scheme."""
     made = []
     for done, scheme in enumerate(asked.schemes, start=1):
-        made.append(
-            make(
-                start.sources,
-                scheme,
-                equalized=asked.equalized,
-                biases_corrected=asked.biases_corrected,
-                keep_clip=asked.keep_clip,
-                mean_psnr_db=None if validation is None else validation.mean_psnr_db,
-                source=asked.model,
-            )
+        one = make(
+            start.sources,
+            scheme,
+            equalized=asked.equalized,
+            biases_corrected=asked.biases_corrected,
+            keep_clip=asked.keep_clip,
+            judges=None if validation is None else validation.judges,
+            source=asked.model,
         )
+        if asked.input_size is not None:
+            fixed = with_input_size(one.model, asked.input_size, source=asked.model)
+            one = replace(one, model=fixed)
+        made.append(one)
         asked.on_progress("quantize", done, len(asked.outs))
     for one, out in zip(made, asked.outs.values(), strict=True):
         inspect_model(one.model, source=str(out))
@@ -261,6 +281,8 @@ def _made(asked: Request, start: _Start, validation: Validation | None) -> list[
 
 def _written(asked: Request, start: _Start, made: Sequence[Made]) -> tuple[QuantizeReport, ...]:
     """Write the models and the ranges."""
+    for out in asked.outs.values():
+        make_folder(out.parent)
     plain, saved = start.sources.plain, asked.save_ranges
     if saved is not None:
         known = picture_ranges(Graph(plain.model), source=asked.model) if asked.pin_io else {}
@@ -284,6 +306,7 @@ def _written(asked: Request, start: _Start, made: Sequence[Made]) -> tuple[Quant
                 steps=one.steps,
                 removed=one.removed,
                 in_float=one.in_float,
+                input_size=asked.input_size or start.fixed_size,
                 skipped=start.skipped,
             )
         )

@@ -1,6 +1,5 @@
 """What a user asks of quantization, checked before anything slow is done."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from qsr.calibration.ranges import Reader
 from qsr.calibration.scheme import scheme_named
 from qsr.errors import UsageError
 from qsr.jobs.images import check_sets, check_there
+from qsr.jobs.new_files import Product, check_new
 from qsr.jobs.progress import Progress, silent
 from qsr.tflite.sixteen_bits import check_installed
 
@@ -31,6 +31,8 @@ class Settings(TypedDict, total=False):
         biases_corrected: give the integer model's channels the float model's means on the images
             (:mod:`qsr.quantization.bias_correction`).
         keep_clip: leave the operators in that are proved to copy bytes (:mod:`qsr.tflite.fold`).
+        input_size: height and width of the only input that the integer model is to take, in pixels,
+            as compilers for NPUs want it (:mod:`qsr.tflite.fixed_size`); None for any size.
         skip_bad_images: leave unusable images out instead of stopping.
         on_progress: called while working.
     """
@@ -44,21 +46,13 @@ class Settings(TypedDict, total=False):
     equalized: bool
     biases_corrected: bool
     keep_clip: bool
+    input_size: tuple[int, int] | None
     skip_bad_images: bool
     on_progress: Progress
 
 
-@dataclass(frozen=True)
-class _Product:
-    """A file that is made: what it is, how its name ends, and the option that names it."""
-
-    what: str
-    suffix: str
-    option: str
-
-
-_INTEGER_MODEL = _Product("the integer model", ".tflite", "-o")
-_SAVED_RANGES = _Product("the file of ranges", ".json", "--save-ranges")
+_INTEGER_MODEL = Product("the integer model", ".tflite", "-o")
+_SAVED_RANGES = Product("the file of ranges", ".json", "--save-ranges")
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,7 @@ class Request:
     equalized: bool = False
     biases_corrected: bool = False
     keep_clip: bool = False
+    input_size: tuple[int, int] | None = None
     skip_bad_images: bool = False
     on_progress: Progress = silent
 
@@ -108,15 +103,16 @@ class Request:
                 "--save-ranges would write the ranges of the equalized network, which fit no "
                 "other; leave out --save-ranges or --equalize"
             )
+        made = {out.parent for out in self.outs.values()} if len(self.outs) > 1 else set()
         for out in self.outs.values():
-            _check_new(out, _INTEGER_MODEL)
+            check_new(out, _INTEGER_MODEL, folder_is_made=out.parent in made)
             if out.exists() and Path(self.model).exists() and out.samefile(self.model):
                 raise UsageError(
                     f"{out}: is the float model itself; give the integer model another name"
                 )
         saved = self.save_ranges
         if saved is not None:
-            _check_new(saved, _SAVED_RANGES)
+            check_new(saved, _SAVED_RANGES, folder_is_made=saved.parent in made)
             if self.ranges is not None and saved.exists() and saved.samefile(self.ranges):
                 raise UsageError(f"{saved}: is what --ranges reads; give another --save-ranges")
         check_there(self.repdata)
@@ -150,7 +146,7 @@ def outs_of(schemes: Sequence[str], out: Path | None) -> dict[str, Path]:
         out: what the user gave: a path with one scheme, a folder with several, or None.
 
     Raises:
-        UsageError: a scheme is named twice or none, or ``out`` is no folder.
+        UsageError: a scheme is named twice or none, or ``out`` is a file.
     """
     if not schemes:
         raise UsageError("give at least one --scheme")
@@ -167,19 +163,3 @@ def outs_of(schemes: Sequence[str], out: Path | None) -> dict[str, Path]:
 
 def _file_name(scheme: str) -> str:
     return f"model_{scheme}{_INTEGER_MODEL.suffix}"
-
-
-def _check_new(path: Path, product: _Product) -> None:
-    """Raise UsageError if a file cannot be made there."""
-    if path.suffix != product.suffix:
-        raise UsageError(f"{path}: give {product.what} a name that ends in {product.suffix}")
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder; give {product.what} the name of a file")
-    if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
-        raise UsageError(
-            f"{path}: {path.parent} cannot be written to; give another {product.option}"
-        )
-    if not path.parent.is_dir():
-        raise UsageError(
-            f"{path}: no folder {path.parent}; make it first, or give another {product.option}"
-        )

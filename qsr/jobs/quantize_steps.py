@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import fsum
 
-from qsr.calibration import Ranges, Scheme, quantize
+from qsr.calibration import Interval, Ranges, Scheme, quantize
+from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.float_layers import layer_name, operators_in_float
 from qsr.quantization.bias_correction import correct_biases
 from qsr.tflite.fold import Folded, fold
@@ -17,8 +19,21 @@ _NOTHING = {
     CORRECTED: "every bias is right already",
 }
 
-MeanPsnr = Callable[[bytes], float]
-"""Mean PSNR of an integer model on images that took no part, in dB."""
+Score = Callable[[bytes], Sequence[float]]
+"""PSNR of an integer model on each of some validation images, in dB."""
+
+
+@dataclass(frozen=True)
+class Judges:
+    """What decides on a step, and what tells how good the decision is.
+
+    Attributes:
+        choosing: scores a model on the images that choose.
+        confirming: scores it on others; None if there are too few images to divide.
+    """
+
+    choosing: Score
+    confirming: Score | None
 
 
 @dataclass(frozen=True)
@@ -27,13 +42,16 @@ class Step:
 
     Attributes:
         step: what was done.
-        gain_db: by how much mean PSNR grew on the validation images; None if there were none, or
-            nothing to do.
-        kept: whether it is part of the model: whether it helped, or was not measured.
+        choosing_gain_db: by how much mean PSNR grew on the images that chose; None if there were
+            none, or nothing to do.
+        gain_db: the same on images that took no part, with its interval; None if there were none.
+        kept: whether it is part of the model: whether it helped on the images that chose, or was
+            not measured.
     """
 
     step: str
-    gain_db: float | None
+    choosing_gain_db: float | None
+    gain_db: Interval | None
     kept: bool
 
     @property
@@ -95,7 +113,7 @@ def make(
     equalized: bool,
     biases_corrected: bool,
     keep_clip: bool,
-    mean_psnr_db: MeanPsnr | None,
+    judges: Judges | None,
     source: str,
 ) -> Made:
     """Make an integer model.
@@ -106,7 +124,7 @@ def make(
         equalized: take the equalized network, if that helps.
         biases_corrected: correct biases, if that helps.
         keep_clip: leave the operators in that are proved to copy bytes.
-        mean_psnr_db: measures a model, to see what helps; None takes every step unseen.
+        judges: measure models, to see what helps; None takes every step unseen.
         source: named in errors.
 
     Raises:
@@ -118,12 +136,12 @@ def make(
     if equalized:
         rescaled = sources.equalized or chosen
         other = quantize(rescaled.model, rescaled.ranges, scheme, source=source)
-        steps.append(_step(EQUALIZED, integer, other, mean_psnr_db))
+        steps.append(_step(EQUALIZED, integer, other, judges))
         if steps[-1].kept:
             chosen, integer = rescaled, other
     if biases_corrected:
         other = correct_biases(chosen.model, integer, sources.pictures, source=source)
-        steps.append(_step(CORRECTED, integer, other, mean_psnr_db))
+        steps.append(_step(CORRECTED, integer, other, judges))
         if steps[-1].kept:
             integer = other
     folded = Folded(integer, ()) if keep_clip else fold(integer, source=source)
@@ -134,11 +152,15 @@ def make(
     return Made(folded.model, tuple(steps), folded.removed, in_float)
 
 
-def _step(name: str, before: bytes, after: bytes, mean_psnr_db: MeanPsnr | None) -> Step:
+def _step(name: str, before: bytes, after: bytes, judges: Judges | None) -> Step:
     """Say what a step gave."""
     if before == after:
-        return Step(name, None, kept=False)
-    if mean_psnr_db is None:
-        return Step(name, None, kept=True)
-    gain = mean_psnr_db(after) - mean_psnr_db(before)
-    return Step(name, gain, kept=gain > 0)
+        return Step(name, None, None, kept=False)
+    if judges is None:
+        return Step(name, None, None, kept=True)
+    old, new = judges.choosing(before), judges.choosing(after)
+    gain = fsum(new) / len(new) - fsum(old) / len(old)
+    confirmed = None
+    if judges.confirming is not None:
+        confirmed = paired_bootstrap(judges.confirming(after), judges.confirming(before))
+    return Step(name, gain, confirmed, kept=gain > 0)

@@ -2,12 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import numpy as np
 
 from qsr.benchmark import host_name
 from qsr.calibration.provenance import image_hash
@@ -16,8 +14,10 @@ from qsr.data.pairs import find_pairs
 from qsr.errors import UsageError
 from qsr.evaluation import PsnrScore, evaluate
 from qsr.jobs.evaluate import EvaluationReport, ScoresOnSet, costs_of, least_lr_to_score
+from qsr.jobs.held_out import LEAST_CONFIRMING
 from qsr.jobs.images import usable
 from qsr.jobs.progress import Progress
+from qsr.jobs.quantize_steps import Judges
 from qsr.tflite.runtime import inspect_model
 
 
@@ -38,24 +38,75 @@ class ValidationSet:
 
 @dataclass(frozen=True)
 class Validation:
-    """Images that took no part in making the models.
+    """Images that took no part in making the models, but for those that choose what is done.
 
     Attributes:
-        sets: at least one.
+        sets: what models are compared on, at least one; none of their images chooses, unless there
+            are too few images to divide.
+        choosing: what steps are chosen on; none if there are no steps to choose.
+        divided: whether the images that choose are others than those that models are compared on.
     """
 
     sets: tuple[ValidationSet, ...]
+    choosing: tuple[ValidationSet, ...] = ()
+    divided: bool = False
+
+    @property
+    def judges(self) -> Judges | None:
+        """What steps are chosen with, and confirmed; None if there are none to choose."""
+        if not self.choosing:
+            return None
+        return Judges(
+            choosing=partial(self._scores, self.choosing),
+            confirming=partial(self._scores, self.sets) if self.divided else None,
+        )
+
+    @property
+    def choosing_images(self) -> int:
+        """How many images choose."""
+        return sum(len(one.pairs) for one in self.choosing)
 
     @cached_property
-    def _known(self) -> dict[bytes, float]:
+    def _known(self) -> dict[tuple[bytes, tuple[ValidationSet, ...]], tuple[float, ...]]:
         return {}
 
-    def mean_psnr_db(self, model: bytes) -> float:
-        """Return a model's mean PSNR in RGB over all images; measured once for each model."""
-        if model not in self._known:
-            scores = [score for one in self.sets for score in PsnrScore(one.pairs)(model)]
-            self._known[model] = float(np.mean(scores))
-        return self._known[model]
+    def _scores(self, sets: tuple[ValidationSet, ...], model: bytes) -> tuple[float, ...]:
+        """Return a model's PSNR in RGB on every image of some sets, measured once."""
+        if (model, sets) not in self._known:
+            scores = [float(score) for one in sets for score in PsnrScore(one.pairs)(model)]
+            self._known[model, sets] = tuple(scores)
+        return self._known[model, sets]
+
+
+def divided(sets: Sequence[ValidationSet]) -> Validation:
+    """Divide validation images into those that choose and those that models are compared on.
+
+    Each set is divided by the hashes of its pixels: neither names nor order make a difference. An
+    image of several sets does not choose if it is in the other half of one.
+
+    Args:
+        sets: all validation images.
+
+    Returns:
+        The images in two parts; all of them for both if a set has too few, or none would choose.
+    """
+    hashes = [[image_hash(lr) for lr, _ in one.pairs] for one in sets]
+    confirming: set[str] = set()
+    for found in hashes:
+        ranked = sorted(set(found))
+        confirming.update(ranked[: max(len(ranked) // 2, LEAST_CONFIRMING)])
+    halves = [
+        tuple(
+            replace(one, pairs=one.pairs.at(places))
+            for one, found in zip(sets, hashes, strict=True)
+            if (places := [at for at, digest in enumerate(found) if (digest in confirming) == part])
+        )
+        for part in (True, False)
+    ]
+    confirmed, choosing = halves
+    if not choosing or any(len(one.pairs) < LEAST_CONFIRMING for one in confirmed):
+        return Validation(tuple(sets), tuple(sets))
+    return Validation(confirmed, choosing, divided=True)
 
 
 @contextmanager
@@ -64,6 +115,7 @@ def validation_images(
     model: bytes,
     representative: Collection[str],
     *,
+    steps: bool,
     skip_bad: bool,
     source: str,
     on_progress: Progress,
@@ -74,6 +126,7 @@ def validation_images(
         data: folders of photographs or of LR/HR images.
         model: content of the float ``.tflite`` file.
         representative: hashes of the pixels of representative LR images, which are left out.
+        steps: whether there are steps to choose; a part of the images is then for that.
         skip_bad: leave unusable images out instead of stopping.
         source: named in errors.
         on_progress: called while working.
@@ -98,7 +151,7 @@ def validation_images(
             )
             decoded = decode(pairs, Path(scratch) / str(number))
             sets.append(_without(representative, str(folder), decoded, skipped))
-        yield Validation(tuple(sets))
+        yield divided(sets) if steps else Validation(tuple(sets))
 
 
 def compared(

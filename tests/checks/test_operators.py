@@ -4,6 +4,7 @@ import pytest
 
 from qsr import calibration as cal
 from qsr.targets.tables import target_named
+from qsr.tflite.fixed_size import with_input_size
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,12 @@ def test_edge_tpu(found, integer):
     (finding,) = findings["QSR904"]
     assert finding.problem.startswith("DEPTH_TO_SPACE")
     assert finding.evidence["source"] == "https://github.com/google-coral/edgetpu/issues/386"
-    assert "QSR906" in findings
+    assert (
+        "qsr quantize FLOAT_MODEL --repdata PHOTO... --input-size" in findings["QSR906"][0].advice
+    )
+    assert "QSR906" not in found(
+        with_input_size(integer, (24, 32)), target=target_named("edge-tpu")
+    )
     assert "SPLIT_V" in findings["QSR905"][0].problem
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 
 import pytest
 
@@ -57,11 +58,18 @@ def test_steps(quantized, photos, tmp_path):
     words = ("--correct-biases", "--json", "--data", photos / "validation", "--size", "32x24")
     (one,) = json.loads(quantized(*words, out=out).out)["quantized"]
     (step,) = one["steps"]
-    assert step["kept"] == (step["gain_db"] > 0)
+    assert step["kept"] == (step["choosing_gain_db"] > 0)
     said = quantized(*[word for word in words if word != "--json"], out=out).out
     kept = "kept" if step["kept"] else "left out"
-    assert f"corrected biases: {step['gain_db']:+.4f} dB on the validation images, {kept}" in said
-    assert "steps were chosen on these images" in said
+    gains = (step["choosing_gain_db"], *(step["gain_db"][end] for end in ("mean", "low", "high")))
+    on_others = "{:+.4f} dB on the images that chose, {:.4f} [{:.4f}, {:.4f}] on others"
+    assert f"corrected biases: {on_others.format(*gains)}, {kept}" in said
+    assert "steps were chosen on 2 other images of --data; these took no part" in said
+    (tmp_path / "few").mkdir()
+    shutil.copy(photos / "validation/chelsea.png", tmp_path / "few")
+    few = quantized("--correct-biases", "--data", tmp_path / "few", out=out).out
+    assert "corrected biases: " in few
+    assert "steps were chosen on these very images, too few to divide (1): " in few
 
 
 def test_json(quantized, photos):
@@ -95,6 +103,15 @@ def test_many_in_float(quantized, tmp_path):
 def test_keep_clip(quantized, tmp_path):
     """The clip stays on request, and nothing is said of removing it."""
     assert "copied bytes" not in quantized("--keep-clip", out=tmp_path / "one.tflite").out
+
+
+def test_input_size(quantized, qsr, photos, network, tmp_path):
+    """The one size that a model takes is told; what is no size is refused with the option."""
+    out = tmp_path / "one.tflite"
+    assert "takes 32x24 pixels alone" in quantized("--input-size", "32x24", out=out).out
+    assert "alone" not in quantized(out=out).out
+    words = ("quantize", network, photos / "candidates/coffee.png", "--input-size", "32")
+    assert "--input-size must be width and height" in qsr(*words).failure
 
 
 def test_folder(qsr, photos, network, tmp_path):

@@ -165,15 +165,41 @@ class TestRefused:
             fold_clip(network, tmp_path / "out.tflite")
         assert not (tmp_path / "out.tflite").exists()
 
-    def test_names(self, copying, tmp_path):
-        """Another kind of name, a folder that is not there and the model itself are refused."""
+    def test_names(self, copying, tmp_path, monkeypatch):
+        """What the model cannot be written to is refused before it is read."""
+        monkeypatch.setattr("qsr.jobs.fold_clip.read_model", None)
+        (tmp_path / "folder.tflite").mkdir()
+        (tmp_path / "file").touch()
         for out, why in (
             (tmp_path / "out.keras", "ends in .tflite"),
-            (tmp_path / "none/out.tflite", "no folder"),
+            (tmp_path / "none/out.tflite", "no folder .*none; make it first"),
+            (tmp_path / "folder.tflite", "a folder; give the folded model"),
+            (tmp_path / "file/out.tflite", "file is no folder"),
             (copying, "is the model itself"),
         ):
             with pytest.raises(UsageError, match=why):
                 fold_clip(copying, out)
+
+    def test_float_by_name(self, tmp_path, monkeypatch):
+        """A network of the zoo, a Keras file and a SavedModel are float models, and are told so.
+
+        So is the command that makes an integer model of them. What lies there counts before what
+        the zoo has.
+        """
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "mine.keras").touch()
+        (tmp_path / "saved").mkdir()
+        (tmp_path / "saved/saved_model.pb").touch()
+        for model, what in (
+            ("xcat", "a network of the zoo"),
+            ("mine.keras", "a Keras model"),
+            ("saved", "a SavedModel"),
+        ):
+            with pytest.raises(ModelError, match=f"{what}, .*: qsr quantize {model} --repdata"):
+                fold_clip(Path(model))
+        (tmp_path / "xcat").write_bytes(b"words")
+        with pytest.raises(ModelError, match=r"xcat: not a \.tflite model"):
+            fold_clip(Path("xcat"))
 
     def test_missing(self, copying, tmp_path):
         """A model or images that are not there are named."""

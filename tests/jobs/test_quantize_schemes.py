@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from qsr import calibration as cal
+from qsr.data.decoded import decode
+from qsr.data.pairs import find_pairs
 from qsr.errors import ImageError, UsageError
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.quantize import quantize_model, quantize_schemes
-from qsr.jobs.quantize_steps import Measured, Sources, make
+from qsr.jobs.quantize_steps import Judges, Measured, Sources, make
+from qsr.jobs.quantize_validation import Validation, ValidationSet, divided
 from qsr.quantization.bias_correction import correct_biases
 from qsr.quantization.equalize import equalize
 from qsr.tflite.fold import fold_copies
@@ -181,13 +185,13 @@ class TestSteps:
         return Sources(plain, other, tuple(photographs.values()))
 
     @staticmethod
-    def made(sources, mean_psnr_db, **settings):
+    def made(sources, judges, **settings):
         """Make the uint8 model."""
         asked = {"equalized": False, "biases_corrected": False, "keep_clip": False}
         return make(
             *(sources, cal.Scheme()),
             **asked | settings,
-            mean_psnr_db=mean_psnr_db,
+            judges=judges,
             source="network",
         )
 
@@ -197,12 +201,28 @@ class TestSteps:
         """A step is kept if the mean grows, and what it gave is said either way."""
         before = self.made(sources, None).model
         done = self.made(sources, None, **{step: True})
-        assert [(one.gain_db, one.kept) for one in done.steps] == [(None, True)]
+        assert [(one.choosing_gain_db, one.kept) for one in done.steps] == [(None, True)]
         assert done.model != before
-        scores = {before: 30.0, done.model: 30.0 + gain}
-        seen = self.made(sources, scores.__getitem__, **{step: True})
-        assert [(one.gain_db, one.kept) for one in seen.steps] == [(gain, gain > 0)]
+        scores = {before: [30.0, 40.0], done.model: [30.0 + 3 * gain, 40.0 - gain]}
+        seen = self.made(sources, Judges(scores.__getitem__, None), **{step: True})
+        (one,) = seen.steps
+        assert (one.choosing_gain_db, one.gain_db, one.kept) == (gain, None, gain > 0)
         assert seen.model == (done.model if gain > 0 else before)
+
+    @pytest.mark.parametrize("gain", [0.25, -0.25])
+    def test_confirmed(self, gain, sources):
+        """The images that choose decide, whatever the others say; both gains are told."""
+        before, after = (
+            self.made(sources, None, biases_corrected=asked).model for asked in (False, True)
+        )
+        choosing = {before: [30.0], after: [30.0 + gain]}
+        confirming = {before: [30.0, 31.0, 29.0], after: [30.0 - gain, 31.0 - 2 * gain, 29.0]}
+        judges = Judges(choosing.__getitem__, confirming.__getitem__)
+        made = self.made(sources, judges, biases_corrected=True)
+        (step,) = made.steps
+        assert made.model == (after if gain > 0 else before)
+        assert step.gain_db.mean == pytest.approx(-gain)
+        assert step.gain_db.items == 3
 
     @pytest.mark.parametrize(("equalizing", "correcting"), [(1, 1), (1, -1), (-1, 1), (-1, -1)])
     def test_both(self, equalizing, correcting, sources):
@@ -212,42 +232,100 @@ class TestSteps:
         chosen = equalized if equalizing > 0 else before
         base = (sources.equalized if equalizing > 0 else sources.plain).model
         corrected = correct_biases(base, chosen, sources.pictures)
-        scores = {before: 30.0, equalized: 30.0 + equalizing}
-        scores[corrected] = scores[chosen] + correcting
-        seen = self.made(sources, scores.__getitem__, equalized=True, biases_corrected=True)
+        scores = {before: [30.0], equalized: [30.0 + equalizing]}
+        scores[corrected] = [scores[chosen][0] + correcting]
+        judges = Judges(scores.__getitem__, None)
+        seen = self.made(sources, judges, equalized=True, biases_corrected=True)
         assert [step.kept for step in seen.steps] == [equalizing > 0, correcting > 0]
-        assert [step.gain_db for step in seen.steps] == [equalizing, correcting]
+        assert [step.choosing_gain_db for step in seen.steps] == [equalizing, correcting]
         assert seen.model == (corrected if correcting > 0 else chosen)
 
     def test_nothing_to_do(self, sources):
         """A network that cannot be equalized is left as it is."""
         alone = Sources(sources.plain, None, sources.pictures)
         seen = self.made(alone, None, equalized=True)
-        assert [(one.gain_db, one.kept) for one in seen.steps] == [(None, False)]
+        assert [(one.choosing_gain_db, one.kept) for one in seen.steps] == [(None, False)]
         assert seen.model == self.made(alone, None).model
 
     def test_measured(self, uneven_fsrcnn, images, tmp_path):
-        """What a step gave is the difference of the models' scores on the validation images."""
+        """One part of the validation images chooses, and the other is what is reported.
+
+        The gain on either is the difference of the models' scores on those images, as qsr evaluate
+        has them, and no image is in both.
+        """
         model = tmp_path / "uneven.tflite"
         model.write_bytes(uneven_fsrcnn)
-        found = {}
+        outs, reports = {}, {}
         for equalized in (False, True):
-            out = tmp_path / f"{equalized}.tflite"
-            report = quantize_schemes(
-                *(str(model), [images / "candidates"], out),
+            outs[equalized] = tmp_path / f"{equalized}.tflite"
+            reports[equalized] = quantize_schemes(
+                *(str(model), [images / "candidates"], outs[equalized]),
                 schemes=["uint8"],
-                data=[images / "validation"],
+                data=[images / "scored"],
                 equalized=equalized,
                 lr_size=TINY,
             )
-            _, integer = report.comparison.sets[0].evaluations
-            found[equalized] = integer.psnr_rgb_db
-        (one,) = report.quantized
-        (step,) = one.steps
+        report = reports[True]
+        (step,) = report.quantized[0].steps
         assert step.kept
-        assert one.equalized
-        assert step.gain_db == pytest.approx(found[True] - found[False])
-        assert step.gain_db > 0.1
+        assert report.quantized[0].equalized
+        (whole,) = evaluate_models([str(path) for path in outs.values()], [images / "scored"])
+        before, after = (
+            {one.name: one.psnr_rgb_db for one in evaluation.images}
+            for evaluation in whole.evaluations
+        )
+        (scores,) = report.comparison.sets
+        reported = {one.name for one in scores.evaluations[1].images}
+        chose = before.keys() - reported
+        assert (report.confirmed, report.choosing_images) == (True, 3)
+        assert (len(reported), len(chose)) == (2, 3)
+        for names, gain in ((chose, step.choosing_gain_db), (reported, step.gain_db.mean)):
+            assert gain == pytest.approx(np.mean([after[name] - before[name] for name in names]))
+            assert gain > 0.1
+        assert (reports[False].confirmed, reports[False].choosing_images) == (False, 0)
+        assert len(reports[False].comparison.sets[0].evaluations[1].images) == 5
+
+    def test_too_few(self, uneven_fsrcnn, images, tmp_path):
+        """Two images are too few to divide: both choose, both are reported, and that is said."""
+        model, data = tmp_path / "uneven.tflite", tmp_path / "data"
+        model.write_bytes(uneven_fsrcnn)
+        data.mkdir()
+        for name in ("chelsea", "coffee"):
+            shutil.copy(images / f"validation/{name}.png", data)
+        report = quantize_schemes(
+            *(str(model), [images / "candidates"], tmp_path / "one.tflite"),
+            schemes=["uint8"],
+            data=[data],
+            biases_corrected=True,
+            lr_size=TINY,
+        )
+        (step,) = report.quantized[0].steps
+        assert (report.confirmed, report.choosing_images, step.gain_db) == (False, 2, None)
+        assert step.choosing_gain_db is not None
+        assert len(report.comparison.sets[0].evaluations[0].images) == 2
+
+    def test_divided(self, images, tmp_path):
+        """An image that lies in two folders never chooses if it is reported in one of them."""
+        folders = [tmp_path / "first", tmp_path / "second"]
+        for folder, names in zip(folders, (None, ("chelsea", "coffee")), strict=True):
+            shutil.copytree(images / "scored", folder)
+            for path in folder.iterdir():
+                if names is not None and path.stem not in names:
+                    path.unlink()
+        sets = [
+            ValidationSet(
+                str(folder), decode(find_pairs(folder, 3), tmp_path / f"{folder.name}-"), ()
+            )
+            for folder in folders
+        ]
+        found = divided(sets)
+        assert found.divided
+        chose = {name for one in found.choosing for name in one.pairs.names}
+        reported = [set(one.pairs.names) for one in found.sets]
+        assert reported[1] == {"chelsea", "coffee"}
+        assert not chose & (reported[0] | reported[1])
+        assert chose
+        assert divided(sets[1:]) == Validation(tuple(sets[1:]), tuple(sets[1:]))
 
     @pytest.mark.parametrize("network", ["uneven_fsrcnn", "espcn"])
     def test_16_bits(self, network, request, photographs):
@@ -262,6 +340,52 @@ class TestSteps:
 
 class TestSettings:
     """What is asked for."""
+
+    def test_new_folder(self, network, images, tmp_path):
+        """With several schemes a missing folder is made, and may hold the ranges too."""
+        folder = tmp_path / "new/models"
+        quantize_schemes(
+            *(str(network), [images / "candidates"], folder),
+            schemes=("uint8", "int8"),
+            save_ranges=folder / "ranges.json",
+            lr_size=TINY,
+        )
+        assert sorted(path.name for path in folder.iterdir()) == [
+            *("model_int8.tflite", "model_uint8.tflite", "ranges.json")
+        ]
+
+    def test_input_size(self, network, images, tmp_path):
+        """A model for one size gives the bytes that the other does, and is timed on that size."""
+        free, fixed = tmp_path / "free.tflite", tmp_path / "fixed.tflite"
+        quantize_model(str(network), [images / "candidates"], free)
+        report = quantize_schemes(
+            *(str(network), [images / "candidates"], fixed),
+            schemes=["uint8"],
+            data=[images / "validation"],
+            input_size=(20, 24),
+        )
+        assert report.quantized[0].input_size == report.comparison.lr_size == (20, 24)
+        (details,) = Interpreter(str(fixed)).get_input_details()
+        assert details["shape_signature"].tolist() == [1, 20, 24, 3]
+        runs = [Runner(path.read_bytes()) for path in (free, fixed)]
+        lr = find_pairs(images / "validation", 3)[0].load_lr()[:20, :20]
+        lr = np.concatenate([lr, lr[:, :4]], axis=1)
+        np.testing.assert_array_equal(*(run.upscale(lr) for run in runs))
+
+    def test_wrong_input_size(self, abpn, network, images, tmp_path, progress):
+        """A size that the model cannot have is told before any image is looked at."""
+        (tmp_path / "abpn.tflite").write_bytes(abpn)
+        for model, size, why in (
+            (tmp_path / "abpn.tflite", (20, 24), "takes 48x40 pixels alone, not 24x20"),
+            (network, (3, 300), "an input of 300x3 pixels is all border"),
+        ):
+            with pytest.raises(UsageError, match=why):
+                quantize_model(
+                    *(str(model), [images / "candidates"], tmp_path / "one.tflite"),
+                    input_size=size,
+                    on_progress=progress,
+                )
+        assert progress.stages == []
 
     def test_keep_clip(self, network, images, tmp_path):
         """The clip stays on request; without it no byte of the picture changes."""
@@ -298,7 +422,7 @@ class TestSettings:
             ({"schemes": ("uint8", "uint9")}, "no scheme named 'uint9'"),
             ({"out": "models.tflite"}, "give -o the name of a folder"),
             ({"out": "file"}, "give -o the name of a folder"),
-            ({"out": "missing"}, "no folder .*missing"),
+            ({"out": "file/models"}, "file is no folder"),
             ({"lr_size": (0, 32)}, "32x0 pixels has no times"),
         ],
     )
