@@ -194,7 +194,7 @@ def bin_ends(grid: Grid) -> tuple[float, float]:
 def _chunk_sums(values: NDArray[Any], integers: NDArray[Any], grid: Grid) -> ErrorSums:
     """Compare what fits into the cache, ``(rows, channels)``."""
     reference = values.astype(np.float64)
-    tested = (integers.astype(np.float64) - grid.zero_point) * grid.scale
+    tested = grid.real(integers).astype(np.float64)  # as a reference of integers is: equals cancel
     error = tested - reference
     lowest, highest = grid.minimum - grid.scale / 2, grid.maximum + grid.scale / 2
     return ErrorSums(
