@@ -54,7 +54,10 @@ def test_ignored(dark):
     assert left.passed
     assert left.ignored == 2
     assert codes(left) == codes(whole) - {"QSR202", "QSR203"}
-    assert codes(check_model(str(dark), ignore=["QSR202:output"])) == codes(whole)
+    elsewhere = check_model(str(dark), ignore=["QSR202:output"])
+    assert codes(elsewhere) == codes(whole)
+    assert elsewhere.unmatched == ("--ignore QSR202:output: QSR202 is found at input alone",)
+    assert left.unmatched == ()
     assert codes(check_model(str(dark), ignore=["QSR202:input"])) == codes(whole) - {"QSR202"}
 
 
@@ -90,8 +93,8 @@ def test_one_size(abpn, tmp_path):
 def test_wrong_requests(network, images, tmp_path):
     """What cannot be done is told before the model is read."""
     missing = str(tmp_path / "missing.tflite")
-    with pytest.raises(UsageError, match="--ignore QSR1: no code QSR1; codes are QSR101"):
-        check_model(missing, ignore=["QSR1"])
+    with pytest.raises(UsageError, match="--ignore W291: no code W291; codes are QSR101"):
+        check_model(missing, ignore=["W291"])
     with pytest.raises(UsageError, match="no target named 'npu'"):
         check_model(missing, target="npu")
     with pytest.raises(UsageError, match="--limit must be 1 or more"):
