@@ -187,6 +187,21 @@ class TestParts:
         np.testing.assert_allclose(found, expected, atol=1e-2)
 
 
+def test_biases_without_scale(xcat_views, picture):
+    """Biases count as kernels count them, whatever scale is written beside them, or none."""
+    graph, _, facts = xcat_views
+    biases = [one.inputs[2] for one in graph.operators if one.kind == "CONV_2D"]
+
+    def forget(flat):
+        for index in biases:
+            flat.subgraphs[0].tensors[index].quantization = None
+
+    bare = Graph(graph.edited(forget))
+    found = Runner(float_view(bare), facts).upscale_unrounded(picture)
+    expected = Runner(float_view(graph), facts).upscale_unrounded(picture)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 class TestTogether:
     """Several views in one model."""
 
