@@ -44,7 +44,7 @@ ARROWS = {
             "metrics",
         ),
         *("models", "quantization", "reports", "screening", "tables", "targets"),
-        *("tflite", "training"),
+        *("tflite", "training", ""),
     }
     | BASE,
     "cli": {"jobs", ""} | BASE,

@@ -1,22 +1,30 @@
 """``qsr qat``."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from qsr.cli.command_line import command_line
 from qsr.cli.options import (
     Json,
     KeepClip,
     MoreTrainingData,
     Overrides,
     RecipeName,
+    ReportFile,
     SkipBadImages,
     Smoke,
     TrainingData,
     TrainingValidation,
 )
 from qsr.cli.output import print_json, print_next, shown_progress, steps_shown
+from qsr.cli.pages import check_page, write_page
+
+if TYPE_CHECKING:
+    from qsr.jobs.pages import Origin, Page
+    from qsr.jobs.qat import QatReport
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def qat(
+    context: typer.Context,
     recipe: RecipeName,
     more_data: MoreTrainingData = None,
     data: TrainingData = None,
@@ -56,6 +65,7 @@ def qat(
     keep_clip: KeepClip = False,
     smoke: Smoke = False,
     skip_bad_images: SkipBadImages = False,
+    page: ReportFile = None,
     json: Json = False,
 ) -> None:
     """Fine-tune a network with the errors of 8 bits, and export the integer model.
@@ -65,6 +75,7 @@ def qat(
     """
     from qsr.jobs.qat import qat_from_recipe
 
+    check_page(page)
     with shown_progress() as progress:
         report = qat_from_recipe(
             recipe,
@@ -83,6 +94,7 @@ def qat(
             on_progress=progress,
             on_steps=steps_shown(progress),
         )
+    write_page(page, command_line(context), partial(_page, report))
     if json:
         print_json(report)
         return
@@ -115,3 +127,9 @@ def qat(
             "DIR",
         ),
     )
+
+
+def _page(report: "QatReport", origin: "Origin") -> "Page":
+    from qsr.jobs.qat_page import qat_page
+
+    return qat_page(report, origin)

@@ -1,12 +1,22 @@
 """``qsr search-repdata``."""
 
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qsr.cli.options import Json, Model, PinIo, ReaderName, SchemeName, SkipBadImages
+from qsr.cli.command_line import command_line
+from qsr.cli.options import (
+    Json,
+    Model,
+    PinIo,
+    ReaderName,
+    ReportFile,
+    SchemeName,
+    SkipBadImages,
+)
 from qsr.cli.output import (
     print_json,
     print_next,
@@ -14,8 +24,10 @@ from qsr.cli.output import (
     print_table,
     shown_progress,
 )
+from qsr.cli.pages import check_page, write_page
 
 if TYPE_CHECKING:
+    from qsr.jobs.pages import Origin, Page
     from qsr.jobs.refinement import Refinement
     from qsr.jobs.repdata_report import ModelScore, RepdataReport
 
@@ -38,6 +50,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search_repdata(
+    context: typer.Context,
     model: Model = "xcat",
     candidates: Annotated[
         Path | None,
@@ -107,6 +120,7 @@ def search_repdata(
         typer.Option(help="Use the workers of this Dask scheduler, such as tcp://host:8786."),
     ] = None,
     skip_bad_images: SkipBadImages = False,
+    page: ReportFile = None,
     json: Json = False,
 ) -> None:
     """Find the representative images that make the best integer model.
@@ -117,6 +131,7 @@ def search_repdata(
     """
     from qsr.jobs.search_repdata import search_repdata as run
 
+    check_page(page)
     with shown_progress() as progress:
         report = run(
             model,
@@ -141,10 +156,17 @@ def search_repdata(
             on_progress=progress,
         )
     print_skipped(report.skipped)
+    write_page(page, command_line(context), partial(_page, report))
     if json:
         print_json(report)
     else:
         _print(report)
+
+
+def _page(report: "RepdataReport", origin: "Origin") -> "Page":
+    from qsr.jobs.search_page import search_page
+
+    return search_page(report, _all_words(report), origin)
 
 
 def _print(report: "RepdataReport") -> None:
@@ -171,8 +193,7 @@ def _print(report: "RepdataReport") -> None:
         ["model", _CHOOSING[report.objective], "PSNR (dB)", "drop (dB)", "worst drop"],
         rows,
     )
-    steps = [_gained(step) for step in report.refinements]
-    for line in (*_words(report), *steps, *report.notes):
+    for line in _all_words(report):
         typer.echo(line)
     many = "" if len(report.chosen.images) <= _SHOWN else " (all named in summary.json)"
     typer.echo(f"chosen representative data: {_described(report.chosen)}{many}")
@@ -190,6 +211,11 @@ def _print(report: "RepdataReport") -> None:
         "and look at it on photographs of your own",
         *("qsr", "upscale", report.integer_model, "PHOTO...", "-o", "upscaled"),
     )
+
+
+def _all_words(report: "RepdataReport") -> list[str]:
+    """Say everything that there is to say, the verdict first."""
+    return [*_words(report), *(_gained(step) for step in report.refinements), *report.notes]
 
 
 def _words(report: "RepdataReport") -> list[str]:

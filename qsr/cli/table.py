@@ -1,15 +1,18 @@
 """``qsr table``."""
 
-import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qsr.cli.options import Json, SkipBadImages
+from qsr.cli.command_line import command_line
+from qsr.cli.options import Json, ReportFile, SkipBadImages
 from qsr.cli.output import print_json, print_skipped, print_table, shown_progress
+from qsr.cli.pages import check_page, write_page
 
 if TYPE_CHECKING:
+    from qsr.jobs.pages import Origin, Page
     from qsr.jobs.table_report import TableReport
     from qsr.jobs.table_training import RowTraining
     from qsr.jobs.train import TrainingProgress
@@ -101,6 +104,7 @@ def table(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print Markdown, with the command that made it.")
     ] = False,
+    page: ReportFile = None,
 ) -> None:
     """Print a table of the paper next to ours: PSNR in FP32 and UINT8, size, time and score.
 
@@ -110,6 +114,7 @@ def table(
     """
     from qsr.jobs.table import make_table
 
+    check_page(page)
     with shown_progress() as progress:
 
         def show_steps(recipe: str, state: "TrainingProgress") -> None:
@@ -135,12 +140,20 @@ def table(
         )
     for one in report.sets:
         print_skipped(one.skipped)
+    write_page(page, command_line(context), partial(_page, report))
     if json:
         print_json(report)
     elif markdown:
-        _print_markdown(report, _command(context))
+        _print_markdown(report, command_line(context))
     else:
         _print(report)
+
+
+def _page(report: "TableReport", origin: "Origin") -> "Page":
+    from qsr.cli.table_layout import grids, notes
+    from qsr.jobs.table_page import table_page
+
+    return table_page(report, grids(report), notes(report), origin)
 
 
 def _training(
@@ -178,16 +191,3 @@ def _print_markdown(report: "TableReport", command: str) -> None:
     for note in notes(report):
         typer.echo(f"- {note}")
     typer.echo(f"\nMade by:\n\n```\n{command}\n```")
-
-
-def _command(context: typer.Context) -> str:
-    """Return the command line, with every option that was given."""
-    words = ["qsr", "table"]
-    for parameter in context.command.params:
-        value = context.params.get(parameter.name or "")
-        if value is None or value is False or value == parameter.get_default(context):
-            continue
-        option = [parameter.opts[0]] if parameter.param_type_name == "option" else []
-        for one in value if isinstance(value, list | tuple) else [value]:
-            words += [*option, *([] if one is True else [str(one)])]
-    return shlex.join(words)

@@ -112,6 +112,9 @@ class RepdataReport:
         workers: number of processes; 0 on a cluster.
         seconds: time that this run took.
         stage_seconds: the same by stage.
+        measured_db: what was maximised of each trial that was measured on every selection image,
+            in the order in which they were asked for.
+        estimated_db: its estimate for each trial that was dropped early.
     """
 
     model: str
@@ -146,6 +149,8 @@ class RepdataReport:
     workers: int
     seconds: float
     stage_seconds: Mapping[str, float]
+    measured_db: tuple[float, ...]
+    estimated_db: tuple[float, ...]
 
 
 def model_score(

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -398,6 +398,10 @@ class _Search:
             workers=0 if asked.dask else asked.workers,
             seconds=0.0,
             stage_seconds=dict(self.stage_seconds),
+            measured_db=tuple(one.score for one in study.trials[1:] if not one.dropped),
+            estimated_db=tuple(
+                one.score for one in study.trials[1:] if one.dropped and isfinite(one.score)
+            ),
         )
 
     def _refined(

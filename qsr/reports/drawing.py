@@ -29,6 +29,7 @@ SHADE = "#000008"
 ON_COLOUR = "#000009"
 
 _VARIABLES = {
+    "#000000": "var(--ink)",  # what matplotlib draws that was given no colour
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     LINE: "var(--line)",

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qsr.analysis.records import LayerError
+from qsr.analysis.records import LayerCost, LayerError
 from qsr.reports.drawing import FIRST, INK, MUTED, SECOND, SURFACE, drawing
-from qsr.reports.marks import legend_above, mark_endless
+from qsr.reports.marks import drawable, legend_above, mark_beyond
 from qsr.reports.page import Figure
 from qsr.reports.wording import decibels, shortened
 
@@ -20,6 +20,9 @@ _ROW = 0.16
 
 _LABEL = 26
 """Characters of a name that fit beside a bar."""
+
+_LEAST_DB = 5e-5
+"""A cost that is not printed as 0.0000."""
 
 _NAMED = 32
 """Layers whose names fit below an axis; of more, every few have a number."""
@@ -34,7 +37,7 @@ def depth_figure(layers: Sequence[LayerError], anchors: Sequence[str]) -> Figure
     """
     accumulated = [layer.accumulated.sqnr_db for layer in layers]
     local = [layer.local.sqnr_db if layer.local else None for layer in layers]
-    known = [value for value in [*accumulated, *local] if value is not None and isfinite(value)]
+    known = [value for value in [*accumulated, *local] if value is not None and drawable(value)]
     lowest, highest = (min(known), max(known)) if known else (0.0, 1.0)
     room = max(1.0, 0.08 * (highest - lowest))
     with drawing(
@@ -48,11 +51,12 @@ def depth_figure(layers: Sequence[LayerError], anchors: Sequence[str]) -> Figure
             (local, "local", SECOND, "s", "--"),
             (accumulated, "accumulated", FIRST, "o", "-"),
         ):
-            shown = [np.nan if value is None or not isfinite(value) else value for value in values]
+            shown = [np.nan if value is None or not drawable(value) else value for value in values]
             axes.plot(
                 shown, color=colour, marker=marker, linestyle=dashes, markersize=4, label=name
             )
-            mark_endless(axes, values, (highest + room, lowest - room), colour)
+        for values, colour in ((local, SECOND), (accumulated, FIRST)):
+            mark_beyond(axes, values, (highest + room, lowest - room), colour)
         _name_places(axes, layers, anchors)
         axes.set_ylabel("SQNR (dB)")
         axes.set_xlim(-0.7, len(layers) - 0.3)
@@ -86,7 +90,8 @@ def costs_figure(
     ]
     if not measured:
         return None
-    dear = sorted(measured, key=lambda one: -max(one[2].alone_db, one[2].recovered_db))[:most]
+    ranked = sorted(measured, key=lambda one: -_largest(one[2]))
+    dear = [one for one in ranked if _largest(one[2]) >= _LEAST_DB][:most] or ranked[:1]
     places = np.arange(len(dear))
     first = dear[0]
     with drawing(
@@ -126,6 +131,11 @@ def costs_figure(
         "Alone: lost when this layer alone is quantized in the reference. Recovered (hatched): got "
         f"back when this layer alone stays in float in the tested model.{left_out}",
     )
+
+
+def _largest(cost: LayerCost) -> float:
+    """Return the larger of what a layer costs alone and what is got back from it."""
+    return max(cost.alone_db, cost.recovered_db)
 
 
 def _name_places(axes: "Axes", layers: Sequence[LayerError], anchors: Sequence[str]) -> None:

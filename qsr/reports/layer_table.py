@@ -77,7 +77,12 @@ def layer_table(layers: Sequence[LayerError], anchors: Sequence[str], marked: in
         marked: place of the layer that stands out; None if none does.
     """
     rows = tuple(
-        Row(_cells(place, layer), anchor, marked=place == marked)
+        Row(
+            _cells(place, layer),
+            anchor,
+            marked=place == marked,
+            tag="named above" if place == marked else "",
+        )
         for place, (layer, anchor) in enumerate(zip(layers, anchors, strict=True))
     )
     return Table(
@@ -120,15 +125,21 @@ def _cells(place: int, layer: LayerError) -> tuple[Cell, ...]:
 
 
 def _names(layer: LayerError) -> str:
-    """Say the operator, the tensor's whole name and, if it has another, that in the tested one."""
-    parts = [layer.operator, *([layer.name] if layer.name != layer.label else [])]
+    """Say the operator, the tensor's name and, if it has another there, that in the tested one."""
+    parts = [layer.operator, *([_first(layer.name)] if layer.name != layer.label else [])]
     if layer.tested_name != layer.name:
-        parts.append(f"tested: {layer.tested_name}")
+        parts.append(f"tested: {_first(layer.tested_name)}")
     if layer.how == "structure":
         parts.append("matched by structure")
     if layer.tied_to_output:
         parts.append("shares the output's grid")
     return " · ".join(parts)
+
+
+def _first(name: str) -> str:
+    """Return the first of the names that were fused into one, and how many follow."""
+    first, *others = name.split(";")
+    return f"{first} and {len(others)} fused" if others else first
 
 
 def _span(minimum: float, maximum: float) -> Cell:

@@ -92,12 +92,14 @@ class Column:
         meaning: what it holds, a sentence; may be empty.
         group: columns of the same group stand below a common heading.
         numeric: whether it is aligned right and sorted by number.
+        prose: whether it holds sentences, which need room.
     """
 
     title: str
     meaning: str = ""
     group: str = ""
     numeric: bool = True
+    prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,13 @@ class Row:
         cells: one for each column.
         anchor: what links to the row call it; empty if none do.
         marked: whether it stands out.
+        tag: a word on why; may be empty.
     """
 
     cells: tuple[Cell, ...]
     anchor: str = ""
     marked: bool = False
+    tag: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from qsr.reports.drawing import (
     WARNING,
     drawing,
 )
-from qsr.reports.marks import legend_above, mark_endless
+from qsr.reports.marks import drawable, legend_above, mark_beyond
 from qsr.reports.page import Figure
 from qsr.reports.wording import amount, decibels
 
@@ -74,7 +74,9 @@ def histogram_figure(layer: LayerError, name: str) -> Figure | None:
         axes.set_ylim(0.5, 2 * counts.max())
         axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
         axes.minorticks_off()
-        lowest, highest = min(lower, layer.grid_minimum), max(upper, layer.grid_maximum)
+        filled = np.flatnonzero(counts)
+        lowest = min(edges[filled[0]], layer.grid_minimum)
+        highest = max(edges[filled[-1] + 1], layer.grid_maximum)
         axes.set_xlim(lowest - 0.03 * (highest - lowest), highest + 0.03 * (highest - lowest))
         axes.set_xlabel("value")
         axes.set_ylabel("count")
@@ -129,10 +131,10 @@ def channels_figure(layer: LayerError, name: str) -> Figure:
 
 def _draw_channels_sqnr(axes: "Axes", channels: ChannelErrors) -> None:
     values = channels.sqnr_db
-    finite = [value if isfinite(value) else 0.0 for value in values]
+    finite = [value if drawable(value) else 0.0 for value in values]
     axes.bar(range(len(values)), finite, color=FIRST)
     top, bottom = max([*finite, 1.0]), min([*finite, 0.0])
-    mark_endless(axes, values, (top, bottom + 0.08 * (top - bottom)), FIRST)
+    mark_beyond(axes, values, (top, bottom + 0.08 * (top - bottom)), FIRST)
     axes.margins(y=0.15)
     axes.axhline(0, color=LINE, linewidth=0.8)
     axes.set_ylabel("SQNR\n(dB)")

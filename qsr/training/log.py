@@ -73,6 +73,17 @@ class TrainingLog:
         return sum(float(line["seconds"]) for line in self.lines)
 
 
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """Return the lines of a training's log, oldest first; none if there is no log.
+
+    Args:
+        out: its run folder.
+    """
+    path = out / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if np.isfinite(_logged_step(line))]
+
+
 def _cut(path: Path, step: int) -> list[dict[str, Any]]:
     """Drop torn lines and those after ``step``; return the rest."""
     if not path.exists():

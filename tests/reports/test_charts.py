@@ -66,12 +66,28 @@ def test_causes_add_up():
 
 
 def test_depth_marks_infinite_values(comparison):
-    """The curve through the depth marks layers without error and without signal, in words."""
+    """The curve through the depth marks layers of hardly any error or no signal, in words."""
     anchors = [f"layer-{place}" for place in range(len(comparison.layers))]
     words = set(texts(depth_figure(comparison.layers, anchors)))
-    assert {"no error", "no signal", "accumulated", "local"} <= words
+    assert {"100 dB or more", "no signal", "accumulated", "local"} <= words
     finite = depth_figure(comparison.layers[:3], anchors[:3])
-    assert not {"no error", "no signal"} & set(texts(finite))
+    assert not {"100 dB or more", "no signal"} & set(texts(finite))
+
+
+def test_depth_of_equal_tensors(comparison):
+    """SQNR of float32's own rounding does not stretch the axis, on which 8 bits are to be told."""
+    equal = replace(
+        comparison.layers[1],
+        accumulated=replace(comparison.layers[1].accumulated, sqnr_db=144.9),
+        local=None,
+    )
+    ticks = [
+        float(text)
+        for text in texts(depth_figure([equal, *comparison.layers[1:3]], ["a", "b", "c"]))
+        if text and text.replace(".", "").isdigit()
+    ]
+    assert ticks
+    assert max(ticks) < 60
 
 
 def test_depth_links_to_rows(comparison):
@@ -123,6 +139,27 @@ def test_histogram_shows_the_grid(comparison):
         cut / (layer.grid_maximum - layer.grid_minimum),
         abs=width / (layer.grid_maximum - layer.grid_minimum),
     )
+
+
+def test_histogram_without_empty_ends(comparison):
+    """Empty bins at the ends of a histogram take no room from those that are filled."""
+    layer = comparison.layers[1]
+    counts = layer.histogram.counts
+    span = layer.histogram.maximum - layer.histogram.minimum
+    padded = replace(
+        layer.histogram,
+        counts=(*[0] * len(counts), *counts, *[0] * len(counts)),
+        minimum=layer.histogram.minimum - span,
+        maximum=layer.histogram.maximum + span,
+    )
+    widths = [
+        right - left
+        for histogram in (layer.histogram, padded)
+        for left, right, _ in shapes(
+            histogram_figure(replace(layer, histogram=histogram), "pad"), "var(--shade)"
+        )
+    ]
+    assert widths[0] == pytest.approx(widths[1], rel=1e-3)
 
 
 def test_histogram_of_nothing(comparison):
