@@ -1,7 +1,7 @@
 """Integer models from representative images chosen by hand, or from ranges measured before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
@@ -150,7 +150,8 @@ def quantize_schemes(
         data: folders of validation images, photographs or LR/HR images; those that are
             representative too are left out.
         lr_size: height and width of the picture that times are for, in pixels; for a model that
-            takes one size alone, and with ``input_size``, it is that.
+            takes one size alone, and with ``input_size``, it is that. With ``input_size``, scores
+            are of the model for any size, which needs no padding and gives the same bytes.
         **settings: see :class:`Settings`.
 
     Returns:
@@ -178,12 +179,14 @@ def quantize_schemes(
         on_progress=asked.on_progress,
     ) as validation:
         made = _made(asked, start, validation)
-        reports = _written(asked, start, made)
+        finals = [_of_one_size(asked, one.model) for one in made]
+        reports = _written(asked, start, made, finals)
         if validation is None and len(made) == 1:
             return SchemesReport(reports, None, 0, confirmed=False)
-        contents = {scheme: one.model for scheme, one in zip(asked.outs, made, strict=True)}
+        reference = {f"{model} (FP32)": start.original}
         comparison = compared(
-            {f"{model} (FP32)": start.original, **contents},
+            reference | {scheme: one.model for scheme, one in zip(asked.outs, made, strict=True)},
+            reference | dict(zip(asked.outs, finals, strict=True)),
             validation,
             asked.input_size or start.fixed_size or lr_size,
             on_progress=asked.on_progress,
@@ -260,26 +263,33 @@ def _made(asked: Request, start: _Start, validation: Validation | None) -> list[
     """Make the model of each scheme."""
     made = []
     for done, scheme in enumerate(asked.schemes, start=1):
-        one = make(
-            start.sources,
-            scheme,
-            equalized=asked.equalized,
-            biases_corrected=asked.biases_corrected,
-            keep_clip=asked.keep_clip,
-            judges=None if validation is None else validation.judges,
-            source=asked.model,
+        made.append(
+            make(
+                start.sources,
+                scheme,
+                equalized=asked.equalized,
+                biases_corrected=asked.biases_corrected,
+                keep_clip=asked.keep_clip,
+                judges=None if validation is None else validation.judges,
+                source=asked.model,
+            )
         )
-        if asked.input_size is not None:
-            fixed = with_input_size(one.model, asked.input_size, source=asked.model)
-            one = replace(one, model=fixed)
-        made.append(one)
         asked.on_progress("quantize", done, len(asked.outs))
     for one, out in zip(made, asked.outs.values(), strict=True):
         inspect_model(one.model, source=str(out))
     return made
 
 
-def _written(asked: Request, start: _Start, made: Sequence[Made]) -> tuple[QuantizeReport, ...]:
+def _of_one_size(asked: Request, model: bytes) -> bytes:
+    """Return a model as it is written: for one input size, if that is asked for."""
+    if asked.input_size is None:
+        return model
+    return with_input_size(model, asked.input_size, source=asked.model)
+
+
+def _written(
+    asked: Request, start: _Start, made: Sequence[Made], finals: Sequence[bytes]
+) -> tuple[QuantizeReport, ...]:
     """Write the models and the ranges."""
     for out in asked.outs.values():
         make_folder(out.parent)
@@ -288,8 +298,8 @@ def _written(asked: Request, start: _Start, made: Sequence[Made]) -> tuple[Quant
         known = picture_ranges(Graph(plain.model), source=asked.model) if asked.pin_io else {}
         calibration.write_litert_json(plain.ranges.with_known(known), saved, images=start.images)
     reports = []
-    for (scheme, out), one in zip(asked.outs.items(), made, strict=True):
-        write_model(out, one.model)
+    for (scheme, out), one, final in zip(asked.outs.items(), made, finals, strict=True):
+        write_model(out, final)
         kept = {step.step for step in one.steps if step.kept}
         reports.append(
             QuantizeReport(
@@ -300,7 +310,7 @@ def _written(asked: Request, start: _Start, made: Sequence[Made]) -> tuple[Quant
                 integer_model=str(out),
                 saved_ranges=None if saved is None else str(saved),
                 float_bytes=len(start.original),
-                integer_bytes=len(one.model),
+                integer_bytes=len(final),
                 equalized=EQUALIZED in kept,
                 biases_corrected=CORRECTED in kept,
                 steps=one.steps,

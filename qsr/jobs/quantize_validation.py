@@ -156,6 +156,7 @@ def validation_images(
 
 def compared(
     models: Mapping[str, bytes],
+    timed: Mapping[str, bytes],
     validation: Validation | None,
     lr_size: tuple[int, int],
     *,
@@ -164,7 +165,8 @@ def compared(
     """Score models, and find out what they cost, as ``qsr evaluate`` does.
 
     Args:
-        models: content of each; the first is what the others are compared with.
+        models: content of each to score; the first is what the others are compared with.
+        timed: the same models as they are written, of which size and time are taken.
         validation: images; None leaves scores out.
         lr_size: height and width of the picture that times are for, in pixels.
         on_progress: called while working.
@@ -187,7 +189,7 @@ def compared(
         results.append(ScoresOnSet(one.data, one.skipped, evaluations))
     return EvaluationReport(
         sets=tuple(results),
-        costs=costs_of(list(models), models, lr_size, on_progress=on_progress),
+        costs=costs_of(list(timed), timed, lr_size, on_progress=on_progress),
         lr_size=lr_size,
         threads=1,
         host=host_name(),

@@ -304,7 +304,7 @@ class TestSteps:
         assert step.choosing_gain_db is not None
         assert len(report.comparison.sets[0].evaluations[0].images) == 2
 
-    def test_divided(self, images, tmp_path):
+    def test_divided(self, images, tmp_path, halves):
         """An image that lies in two folders never chooses if it is reported in one of them."""
         folders = [tmp_path / "first", tmp_path / "second"]
         for folder, names in zip(folders, (None, ("chelsea", "coffee")), strict=True):
@@ -323,6 +323,7 @@ class TestSteps:
         chose = {name for one in found.choosing for name in one.pairs.names}
         reported = [set(one.pairs.names) for one in found.sets]
         assert reported[1] == {"chelsea", "coffee"}
+        assert reported[0] == reported[1] | set(halves(images / "scored")[1])
         assert not chose & (reported[0] | reported[1])
         assert chose
         assert divided(sets[1:]) == Validation(tuple(sets[1:]), tuple(sets[1:]))
@@ -365,6 +366,10 @@ class TestSettings:
             input_size=(20, 24),
         )
         assert report.quantized[0].input_size == report.comparison.lr_size == (20, 24)
+        (expected,) = evaluate_models([str(network), str(free)], [images / "validation"])
+        assert report.comparison.sets[0].drops == expected.drops
+        assert report.comparison.costs[1].file_bytes == fixed.stat().st_size
+        assert fixed.stat().st_size != free.stat().st_size
         (details,) = Interpreter(str(fixed)).get_input_details()
         assert details["shape_signature"].tolist() == [1, 20, 24, 3]
         runs = [Runner(path.read_bytes()) for path in (free, fixed)]
