@@ -49,7 +49,7 @@ def with_input_size(model: bytes, size: tuple[int, int], *, source: str = "model
     """Return a model that takes one input size alone, and gives the same bytes.
 
     The same with TFLite's own kernels, that is. XNNPACK takes a transposed convolution only if its
-    size is fixed, and may then round a value otherwise, by one.
+    size is fixed, and may then round a value otherwise, by one (and take twice as long, on a PC).
 
     Args:
         model: content of a ``.tflite`` file of integers at both ends.
