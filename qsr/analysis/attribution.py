@@ -17,7 +17,7 @@ from qsr.analysis.layers import Layer, layers, rounded_activations, stored_value
 from qsr.analysis.left_out_clips import grid_ends, left_out_clips
 from qsr.analysis.pair import ModelPair
 from qsr.analysis.records import CauseCosts, LayerCost
-from qsr.analysis.view_psnrs import Image, ViewBatch
+from qsr.analysis.view_psnrs import Image, ViewBatch, Watched
 from qsr.metrics import PEAK, RGB_SHAVE, counted_db, psnr_db
 from qsr.tflite.float_view import View, float_views
 from qsr.tflite.graph import EndGrid, end_grids
@@ -88,12 +88,12 @@ class Attribution:
         pictures = (unrounded, to_bytes(unrounded), self._tested.upscale(lr))
         of_models = [counted_db(psnr_db(one, hr, shave=RGB_SHAVE)) for one in pictures]
         distinct = dict.fromkeys(self._views)
-        saturated = [view for view in distinct if view.saturated]
         found, beyond = self._measured([view for view in distinct if not view.saturated], lr, hr)
-        if beyond:
-            found |= self._measured(saturated, lr, hr)[0]
-        else:
-            found |= dict.fromkeys(saturated, found[self._views[0]])
+        saturated = [view for view in distinct if view.saturated]
+        cutting = [view for view in saturated if view.saturated & beyond]
+        found |= dict.fromkeys(saturated, found[self._views[0]])
+        if cutting:
+            found |= self._measured(cutting, lr, hr)[0]
         return np.array([*of_models, *(found[view] for view in self._views)])
 
     def costs(self, mean_psnrs: Doubles) -> tuple[CauseCosts, dict[int, LayerCost]]:
@@ -207,26 +207,33 @@ class Attribution:
 
     def _measured(
         self, views: Sequence[View], lr: Image, hr: Image
-    ) -> tuple[dict[View, float], bool]:
+    ) -> tuple[dict[View, float], frozenset[int]]:
         """Run views on a picture, as many at a time as fit into bounded memory.
 
         Returns:
-            Their PSNRs, and whether an activation that is looked at lies beyond its grid.
+            Their PSNRs, and numbers of the activations that lie beyond their grids, if the first of
+            all views is among them.
         """
         piece = next(self._reference.pieces(lr))
         count = max(1, _MOST_VIEWED_PIXELS // (piece.shape[0] * piece.shape[1]))
         if count >= len(views):
-            if views[0] not in self._kept:
-                self._kept[views[0]] = self._ready(views)
-            return self._kept[views[0]].psnrs(lr, hr)
+            return self._kept_ready(views).psnrs(lr, hr)
         self._kept.clear()
         found: dict[View, float] = {}
-        beyond = False
+        beyond: frozenset[int] = frozenset()
         for start in range(0, len(views), count):
-            psnrs, some_beyond = self._ready(views[start : start + count]).psnrs(lr, hr)
+            psnrs, more = self._ready(views[start : start + count]).psnrs(lr, hr)
             found |= psnrs
-            beyond |= some_beyond
+            beyond |= more
         return found, beyond
+
+    def _kept_ready(self, views: Sequence[View]) -> ViewBatch:
+        """Return views ready to run, kept until others that begin with the same are wanted."""
+        kept = self._kept.get(views[0])
+        if kept is None or list(kept.outputs) != list(views):
+            self._kept.pop(views[0], None)
+            kept = self._kept[views[0]] = self._ready(views)
+        return kept
 
     def _ready(self, views: Sequence[View]) -> ViewBatch:
         """Return some of the views ready to run; the first of all watches the activations."""
@@ -244,7 +251,7 @@ class Attribution:
         (first, *_) = made.activations
         return ViewBatch(
             dict(zip(views, made.outputs, strict=True)),
-            {first[index]: grid_ends(graph, index) for index in watched},
+            {index: Watched(first[index], grid_ends(graph, index)) for index in watched},
             Runner(made.model, self._facts_of_views, source=self._pair.tested_source),
         )
 

@@ -18,21 +18,34 @@ _BEYOND = 1e-5
 
 
 @dataclass(frozen=True)
+class Watched:
+    """An activation of which is told whether it lies beyond its grid.
+
+    Attributes:
+        number: of its tensor in the model that is run.
+        ends: of its grid.
+    """
+
+    number: int
+    ends: Bounds
+
+
+@dataclass(frozen=True)
 class ViewBatch:
     """Views of one model that are run together.
 
     Attributes:
         outputs: each view to the number of the tensor that is its picture, ``uint8``; several may
             have one.
-        watched: number of each activation that is looked at, to the ends of its grid.
+        watched: activations that are looked at, by what the caller calls them.
         runner: of the model that has them all.
     """
 
     outputs: Mapping[View, int]
-    watched: Mapping[int, Bounds]
+    watched: Mapping[int, Watched]
     runner: Runner
 
-    def psnrs(self, lr: Image, hr: Image) -> tuple[dict[View, float], bool]:
+    def psnrs(self, lr: Image, hr: Image) -> tuple[dict[View, float], frozenset[int]]:
         """Run the views on a picture.
 
         Args:
@@ -40,26 +53,27 @@ class ViewBatch:
             hr: its original, ``scale`` times as large.
 
         Returns:
-            The PSNR of each in dB, as it enters a mean, and whether an activation that is looked at
-            lies beyond its grid.
+            The PSNR of each in dB, as it enters a mean, and which of the activations looked at lie
+            beyond their grid.
 
         Raises:
             ModelError: the model refuses the picture.
         """
         squares = dict.fromkeys(self.outputs.values(), 0.0)
-        cut_off = False
+        beyond: set[int] = set()
         for window in self.runner.windows(lr):
             own, of_hr = _kept_parts(window, self.runner.facts.scale, hr.shape)
             for index in squares:
                 squares[index] += _squares(self.runner.tensor(index)[0][own], hr[of_hr])
-            cut_off |= any(self._beyond(index) for index in self.watched)
+            beyond |= {index for index in self.watched if self._beyond(index)}
         values = (hr.shape[0] - 2 * RGB_SHAVE) * (hr.shape[1] - 2 * RGB_SHAVE) * hr.shape[2]
         psnrs = {index: _psnr_db(total / values) for index, total in squares.items()}
-        return {view: psnrs[index] for view, index in self.outputs.items()}, cut_off
+        return {view: psnrs[index] for view, index in self.outputs.items()}, frozenset(beyond)
 
     def _beyond(self, index: int) -> bool:
         """Whether an activation has values that its grid does not hold."""
-        values, (lowest, highest) = self.runner.tensor(index), self.watched[index]
+        watched = self.watched[index]
+        values, (lowest, highest) = self.runner.tensor(watched.number), watched.ends
         slack = _BEYOND * (highest - lowest)
         return bool(values.min() < lowest - slack or values.max() > highest + slack)
 

@@ -71,10 +71,15 @@ class TestPictures:
             ]
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
-    def test_views(self, sound_pair, pictures):
+    @pytest.mark.parametrize("network", ["trained_xcat", "espcn"])
+    def test_views(self, *, network, request, pictures):
         """Costs are those of float models of the operators with just that rounded or replaced."""
+        model, lr = request.getfixturevalue(network), pictures[0][1]
+        ranges = cal.collect(model, {"one": lr[:30]}).merged()
+        sound_pair = ModelPair(model, cal.quantize(model, ranges))
         graph, alignment = sound_pair.tested_graph, sound_pair.alignment
-        _, lr, hr = pictures[0]
+        clean = Runner(model).upscale_unrounded(lr)
+        hr = to_bytes(clean + np.random.default_rng(9).normal(0, 0.5, clean.shape))
         attribution = Attribution(sound_pair)
         causes, layers = attribution.costs(attribution.psnrs(lr, hr))
         floats = {
@@ -82,7 +87,11 @@ class TestPictures:
             for index, of in alignment.constants.items()
         }
         facts, ends = sound_pair.reference_facts, end_grids(graph.model)
-        made = {index for operator in graph.operators for index in operator.outputs}
+        made = {  # by what computes; what only moves integers does not round them again
+            operator.outputs[0]
+            for operator in graph.operators
+            if operator.kind in {"ADD", "CONV_2D", "TANH"}
+        }
 
         def psnr(*, own=(), **settings):
             kept = {index: floats[index] for index in floats if index not in own}
@@ -90,12 +99,12 @@ class TestPictures:
             return shaved_psnr(Runner(view, facts).upscale(lr), hr)
 
         base, everything = psnr(), psnr(own=set(floats), rounded=made, ends=ends)
-        assert causes.weights_db == pytest.approx(base - psnr(own=set(floats)), abs=1e-3)
-        assert causes.activations_db == pytest.approx(base - psnr(rounded=made), abs=1e-3)
-        assert causes.saturation_db == pytest.approx(base - psnr(saturated=made), abs=1e-3)
-        assert causes.io_grid_db == pytest.approx(base - psnr(ends=ends), abs=1e-3)
+        assert causes.weights_db == pytest.approx(base - psnr(own=set(floats)), abs=5e-3)
+        assert causes.activations_db == pytest.approx(base - psnr(rounded=made), abs=5e-3)
+        assert causes.saturation_db == pytest.approx(base - psnr(saturated=made), abs=5e-3)
+        assert causes.io_grid_db == pytest.approx(base - psnr(ends=ends), abs=5e-3)
         convolutions = [one for one in graph.operators if one.kind == "CONV_2D"]
-        for operator in (convolutions[0], convolutions[3], convolutions[-1]):
+        for operator in convolutions:
             output, own = operator.outputs[0], set(operator.inputs)
             expected = (
                 base - psnr(own=own, rounded={output}),
@@ -104,7 +113,9 @@ class TestPictures:
                 base - psnr(saturated={output}),
                 psnr(own=set(floats) - own, rounded=made - {output}, ends=ends) - everything,
             )
-            np.testing.assert_allclose(astuple(layers[output]), expected, atol=1e-3)
+            np.testing.assert_allclose(astuple(layers[output]), expected, atol=5e-3)
+            if network == "espcn":  # in which every layer counts
+                assert min(expected[0], expected[4]) > 0.02
 
     def test_in_pieces(self, sound_pair, pictures, monkeypatch):
         """Run in pieces, and views few at a time, a picture gives the same PSNRs."""
@@ -196,13 +207,15 @@ class TestPlantedFaults:
             cost.recovered_db for index, cost in layers.items() if index != worst
         )
 
-    def test_narrow_grid(self, trained_xcat, quantized, taught):
+    @pytest.mark.parametrize("place", [5, -1], ids=["above 0", "on both sides of 0"])
+    def test_narrow_grid(self, *, place, trained_xcat, quantized, taught):
         """A grid of a fifth of the range costs as saturation of that layer."""
         graph = Graph(trained_xcat)
-        layer = [one for one in graph.operators if one.kind == "CONV_2D"][-1]
+        layer = [one for one in graph.operators if one.kind == "CONV_2D"][place]
         name = graph.tensors[layer.outputs[0]].name
-        broken = quantized({name: 0.2})
-        causes, layers, tested = costs(trained_xcat, broken, taught(trained_xcat))
+        wide = [tensor.name for tensor in graph.activations if "Relu" in tensor.name]
+        broken = quantized({**dict.fromkeys(wide, 1.5), name: 0.2})
+        causes, layers, tested = costs(trained_xcat, broken, taught(trained_xcat)[:1])
         worst = max(layers, key=lambda index: layers[index].saturation_db)
         assert tested.tensors[worst].name == name
         assert causes.saturation_db > 0.8 * causes.activations_db > causes.weights_db
