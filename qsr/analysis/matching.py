@@ -156,8 +156,7 @@ def _same_constants(
 def _copies(tested: Dataflow, matches: tuple[Match, ...]) -> dict[int, int]:
     """Return what holds the values of matched tensors, by their numbers in the tested model."""
     matched = {match.tested.index: match.reference.index for match in matches}
-    plain = {tested.plain(index): one for index, one in matched.items()}
-    plain |= {index: one for index, one in matched.items() if index in plain}
+    plain = {tested.plain(index): one for index, one in reversed(matched.items())}  # first wins
     return {
         index: one
         for source, one in plain.items()

@@ -20,6 +20,21 @@ def renamed(model, seed):
     return Graph(model).edited(edit)
 
 
+def numbered(model):
+    """Return a model whose activations are called by their channels, and counted."""
+    graph = Graph(model)
+    made = [index for one in graph.operators if one.kind != "QUANTIZE" for index in one.outputs]
+    channels = [graph.tensors[index].shape[-1] for index in made]
+
+    def edit(flat):
+        for place, index in enumerate(made):
+            number = channels[:place].count(channels[place])
+            flat.subgraphs[0].tensors[index].name = f"of_{channels[place]}_{number}"
+        flat.signatureDefs = None
+
+    return graph.edited(edit)
+
+
 def permuted(model, seed):
     """Return a model whose activations have each other's names."""
     graph = Graph(model)
@@ -57,7 +72,7 @@ def shuffled(model, seed):
             ]
             operator.outputs = [int(places[index]) for index in operator.outputs]
             code = flat.operatorCodes[operator.opcodeIndex]
-            if code.builtinCode == schema.BuiltinOperator.ADD:
+            if code.builtinCode == schema.BuiltinOperator.ADD and random.integers(2):
                 operator.inputs.reverse()
         main.inputs, main.outputs = (
             [int(places[index]) for index in ends] for ends in (main.inputs, main.outputs)

@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from rewrites import bias_apart, convolutions, renamed, shuffled, with_weights, without_layer
+from rewrites import (
+    bias_apart,
+    convolutions,
+    numbered,
+    renamed,
+    shuffled,
+    with_weights,
+    without_layer,
+)
 
 from qsr import calibration as cal
 from qsr.analysis.matching import align
@@ -156,6 +164,27 @@ class TestLayers:
         tested = integer(without_layer(with_weights(chain, retrained), 2))
         alignment = align(Graph(chain), Graph(tested))
         assert pairs_of(alignment) == named_pairs(chain, tested)
+
+    def test_named_between_gaps(self, chain, integer):
+        """A name tells what neither weights nor neighbours do."""
+        tested = integer(without_layer(without_layer(with_weights(chain, retrained), 3), 1))
+        alignment = align(Graph(chain), Graph(tested))
+        assert pairs_of(alignment) == named_pairs(chain, tested)
+
+    def test_numbered(self, chain, integer):
+        """Names that only count are not taken for names, once weights contradict them."""
+        tested = integer(without_layer(chain, 2))
+        expected = named_pairs(chain, tested)
+        alignment = align(Graph(numbered(chain)), Graph(numbered(tested)))
+        assert pairs_of(alignment) == expected
+
+    def test_other_network(self, trained_xcat, uneven_fsrcnn, integer):
+        """Of another network, nothing but the picture is matched."""
+        named = integer(uneven_fsrcnn)
+        for tested in (named, renamed(named, 4)):
+            alignment = align(Graph(trained_xcat), Graph(tested))
+            assert [match.how for match in alignment.matches] == ["end", "end"]
+            assert alignment.constants == {}
 
     def test_bias_apart(self, chain, integer):
         """What a convolution makes without its bias is not what one makes with it."""

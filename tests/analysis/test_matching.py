@@ -251,6 +251,34 @@ class TestByStructure:
             assert steps.max() < 0.51 + 1e-4 * np.abs(values / scale).max()
 
 
+class TestOtherWays:
+    """Integer models that were made on other ways."""
+
+    def test_trained_in_8_bits(self, trained_xcat, photographs):
+        """What quantization-aware training exports matches throughout."""
+        from qsr.quantization.qat import quantization_aware_model
+
+        ranges = cal.collect(trained_xcat, photographs).merged()
+        tested = cal.quantize(*quantization_aware_model(trained_xcat, ranges).exported())
+        self.assert_all_found(trained_xcat, tested)
+
+    def test_equalized(self, uneven_fsrcnn, photographs):
+        """So does a network whose channels were rescaled."""
+        from qsr.quantization.equalize import equalize
+
+        equalized = equalize(uneven_fsrcnn, photographs.values())
+        tested = cal.quantize(equalized, cal.collect(equalized, photographs).merged())
+        self.assert_all_found(uneven_fsrcnn, tested)
+
+    @staticmethod
+    def assert_all_found(reference, tested):
+        """Check that every tensor is matched, with names and without."""
+        found = matched(reference, tested)
+        assert {one for one, _ in found} == {one.index for one in Graph(reference).activations}
+        assert found >= by_name(reference, tested)
+        assert matched(renamed(reference, 5), renamed(tested, 6)) == found
+
+
 class TestClips:
     """Clips that only one model has."""
 
