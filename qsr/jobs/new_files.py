@@ -52,8 +52,30 @@ def check_new(path: Path, product: Product, *, folder_is_made: bool = False) -> 
         raise UsageError(f"{path}: {folder} cannot be written to; give another {product.option}")
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for models unless it is there.
+def check_new_folder(folder: Path, option: str) -> None:
+    """Check that a folder is there, or can be made.
+
+    Args:
+        folder: that is wanted.
+        option: that names it.
+
+    Raises:
+        UsageError: it is a file, lies in one, or cannot be written to.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        what = "a file" if there == folder else f"{there} is no folder"
+        raise UsageError(f"{folder}: {what}; give another {option}")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{folder}: {there} cannot be written to; give another {option}")
+
+
+def make_folder(folder: Path, option: str = "-o") -> None:
+    """Make a folder unless it is there.
+
+    Args:
+        folder: that is wanted.
+        option: that names it.
 
     Raises:
         ModelError: it cannot be made.
@@ -62,7 +84,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ModelError(
-            f"{folder}: the folder cannot be made ({error.strerror}); give another -o"
+            f"{folder}: the folder cannot be made ({error.strerror}); give another {option}"
         ) from error
 
 
