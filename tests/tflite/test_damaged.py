@@ -37,6 +37,22 @@ def test_any_damage(network, request, photographs, tmp_path):
     assert min(outcomes.values()) > SEEDS / 10
 
 
+@pytest.fixture(scope="module")
+def integer(trained_xcat, photographs):
+    """An integer XCAT."""
+    return cal.quantize(trained_xcat, cal.collect(trained_xcat, photographs).merged())
+
+
+def addition(flat):
+    """Return the addition of an XCAT."""
+    (operator,) = (
+        operator
+        for operator in flat.subgraphs[0].operators
+        if flat.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.ADD
+    )
+    return operator
+
+
 class TestCrashes:
     """Damage that is known to crash TFLite's interpreter or quantizer."""
 
@@ -61,6 +77,68 @@ class TestCrashes:
         subgraph = flat.subgraphs[0]
         subgraph.tensors[subgraph.inputs[0]].quantization.zeroPoint = [2048]
         assert_refused(_pack(flat), "a zero point beyond its type")
+
+    @pytest.mark.parametrize("scale", [0.0, -0.1, float("nan"), float("inf"), 1e-40])
+    def test_scale_that_is_no_step(self, integer, scale):
+        """A scale of 0, below it, or that is no number is refused."""
+        flat = schema.ModelT.InitFromPackedBuf(integer, 0)
+        subgraph = flat.subgraphs[0]
+        subgraph.tensors[subgraph.inputs[0]].quantization.scale = [scale]
+        assert_refused(_pack(flat), "a scale")
+
+    def test_channel_without_weights(self, integer):
+        """A weight channel whose scale is 0, because all its weights are, is none of the damage."""
+        flat = schema.ModelT.InitFromPackedBuf(integer, 0)
+        kernel = next(
+            tensor
+            for tensor in flat.subgraphs[0].tensors
+            if len(tensor.shape) == 4 and len(tensor.quantization.scale) > 1
+        )
+        kernel.quantization.scale = [0.0, *kernel.quantization.scale[1:]]
+        assert inspect_model(_pack(flat)).quantized
+
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    @pytest.mark.parametrize("scales", [[], [0.1, 0.1]])
+    def test_addition_without_a_scale(self, integer, place, scales):
+        """An addition of integers, one of which has no scale, or several, is refused."""
+        flat = schema.ModelT.InitFromPackedBuf(integer, 0)
+        operator = addition(flat)
+        tensor = flat.subgraphs[0].tensors[[*operator.inputs, *operator.outputs][place]]
+        tensor.quantization.scale = scales
+        tensor.quantization.zeroPoint = [0] * len(scales)
+        assert_refused(_pack(flat), "without a scale")
+
+    def test_addition_onto_a_fine_grid(self, integer):
+        """An addition onto a grid a million times as fine as the coarser operand's is refused."""
+        flat = schema.ModelT.InitFromPackedBuf(integer, 0)
+        operator, tensors = addition(flat), flat.subgraphs[0].tensors
+        coarser = max(float(tensors[index].quantization.scale[0]) for index in operator.inputs)
+        made = tensors[operator.outputs[0]].quantization
+        made.scale = [coarser * 2**-18]
+        Graph(_pack(flat))
+        made.scale = [coarser * 2**-19]
+        assert_refused(_pack(flat), "far too fine")
+
+    def test_huge_tensor(self, integer):
+        """A tensor that no memory holds is refused before TFLite asks for it."""
+        flat = schema.ModelT.InitFromPackedBuf(integer, 0)
+        flat.subgraphs[0].tensors[-2].shape = [1, 1, 2**16, 2**16]
+        assert_refused(_pack(flat), "a tensor of 4294967296 values")
+
+    def test_absent_operand(self, espcn):
+        """Biases may be absent; the kernel of a convolution may not."""
+        flat = schema.ModelT.InitFromPackedBuf(espcn, 0)
+        convolution = flat.subgraphs[0].operators[0]
+        picture, kernel, bias = convolution.inputs
+        convolution.inputs = [picture, kernel, -1]
+        Graph(_pack(flat))
+        convolution.inputs = [picture, -1, bias]
+        assert_refused(_pack(flat), "reads tensor -1")
+
+    def test_name_that_is_no_text(self, integer):
+        """A name that is no text, which the interpreter would read, is refused."""
+        name = Graph(integer).tensors[-2].name.encode()
+        assert_refused(integer.replace(name, b"\xff" + name[1:]), "codec")
 
     def test_metadata_without_a_buffer(self, espcn):
         """Metadata in a buffer that there is not are refused."""
