@@ -12,8 +12,9 @@ from ai_edge_litert.interpreter import Interpreter
 from qsr.calibration import quantize, read_litert_json
 from qsr.data.bundled import write_bundled
 from qsr.data.decoded import decode
-from qsr.data.pairs import Pair, find_pairs
+from qsr.data.pairs import find_pairs
 from qsr.errors import ModelError, StudyError, UsageError
+from qsr.images import read_rgb
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.progress import silent
 from qsr.jobs.qat import fine_tuning, qat_from_recipe
@@ -33,21 +34,14 @@ def reads():
 def trained(tmp_path_factory, reads):
     """The smoke size of ESPCN: ``(run folder, report)``."""
     out = tmp_path_factory.mktemp("qat") / "run"
-    whole, small = Pair.load, Pair.load_lr
+
+    def counted(path):
+        reads[path] += 1
+        return read_rgb(path)
+
     with pytest.MonkeyPatch.context() as patch:
-        for name, method in (("load", whole), ("load_lr", small)):
-            patch.setattr(Pair, name, counted(reads, method))
+        patch.setattr("qsr.data.pairs.read_rgb", counted)
         return out, qat_from_recipe("espcn_x3", smoke=True, out=out)
-
-
-def counted(reads, method):
-    """Return a method of a pair that counts its calls by the file."""
-
-    def call(self):
-        reads[self.hr_path] += 1
-        return method(self)
-
-    return call
 
 
 def test_trained_model_is_better(trained):

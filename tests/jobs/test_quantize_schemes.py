@@ -306,12 +306,13 @@ class TestSteps:
 
     def test_divided(self, images, tmp_path, halves):
         """An image that lies in two folders never chooses if it is reported in one of them."""
+        choosing, confirming = halves(images / "scored")
+        twice = set(choosing[:2])
         folders = [tmp_path / "first", tmp_path / "second"]
-        for folder, names in zip(folders, (None, ("chelsea", "coffee")), strict=True):
-            shutil.copytree(images / "scored", folder)
-            for path in folder.iterdir():
-                if names is not None and path.stem not in names:
-                    path.unlink()
+        for folder, names in zip(folders, ({*choosing, *confirming}, twice), strict=True):
+            folder.mkdir()
+            for name in names:
+                shutil.copy(images / f"scored/{name}.png", folder)
         sets = [
             ValidationSet(
                 str(folder), decode(find_pairs(folder, 3), tmp_path / f"{folder.name}-"), ()
@@ -320,12 +321,10 @@ class TestSteps:
         ]
         found = divided(sets)
         assert found.divided
-        chose = {name for one in found.choosing for name in one.pairs.names}
         reported = [set(one.pairs.names) for one in found.sets]
-        assert reported[1] == {"chelsea", "coffee"}
-        assert reported[0] == reported[1] | set(halves(images / "scored")[1])
-        assert not chose & (reported[0] | reported[1])
-        assert chose
+        assert reported == [twice | set(confirming), twice]
+        (chose,) = found.choosing
+        assert chose.pairs.names == (choosing[2],)
         assert divided(sets[1:]) == Validation(tuple(sets[1:]), tuple(sets[1:]))
 
     @pytest.mark.parametrize("network", ["uneven_fsrcnn", "espcn"])
