@@ -36,6 +36,20 @@ _ANY_IS_OPTIONAL = {
     schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM,
 }
 
+_MAKE_NOTHING = {
+    schema.BuiltinOperator.ASSIGN_VARIABLE,
+    schema.BuiltinOperator.CALL_ONCE,
+    schema.BuiltinOperator.HASHTABLE_IMPORT,
+}
+
+_LEAST_OPERANDS = {
+    schema.BuiltinOperator.BATCH_MATMUL: 2,
+    schema.BuiltinOperator.SLICE: 3,
+    schema.BuiltinOperator.SPLIT: 2,
+    schema.BuiltinOperator.STRIDED_SLICE: 4,
+}
+"""Of operators that XNNPACK takes for granted to have that many."""
+
 _MOST_VALUES = 1 << 29
 """Of a tensor: 64 channels of a picture of 3840x2160 pixels. TFLite would ask for 8 GB."""
 
@@ -118,6 +132,18 @@ def _check_additions(flat: Any, subgraph: Any) -> None:
             raise ValueError(f"operator {place} adds onto a grid that is far too fine")
 
 
+def _check_operands(kind: int, place: int, operator: Any) -> None:
+    """Check that an operator reads and makes as many tensors as its kind wants."""
+    read, made = len(_numbers(operator.inputs)), len(_numbers(operator.outputs))
+    if read < _LEAST_OPERANDS.get(kind, 0):
+        raise ValueError(f"operator {place} reads {read} tensors, too few for its kind")
+    if made == 0 and kind not in _MAKE_NOTHING:
+        raise ValueError(f"operator {place} makes nothing")
+    parts = getattr(operator.builtinOptions, "numSplits", 0)
+    if kind == schema.BuiltinOperator.SPLIT and made != parts:
+        raise ValueError(f"operator {place} splits into {parts} and makes {made} tensors")
+
+
 def _kind(flat: Any, operator: Any) -> int:
     """Return the number of an operator's kind, which old files keep in another place."""
     code = flat.operatorCodes[operator.opcodeIndex]
@@ -146,6 +172,7 @@ def _check_order(flat: Any, subgraph: Any) -> None:
             optional = kind in _ANY_IS_OPTIONAL or _LAST_IS_OPTIONAL.get(kind) == order
             if index not in made and not (optional and index == -1):
                 raise ValueError(f"operator {place} reads tensor {index} before it is made")
+        _check_operands(kind, place, operator)
         for index in _numbers(operator.outputs):
             if index in made or index not in range(len(subgraph.tensors)):
                 raise ValueError(f"operator {place} cannot make tensor {index}")

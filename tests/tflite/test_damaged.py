@@ -135,6 +135,27 @@ class TestCrashes:
         convolution.inputs = [picture, -1, bias]
         assert_refused(_pack(flat), "reads tensor -1")
 
+    @pytest.mark.parametrize(
+        ("kind", "reason"),
+        [
+            ("SPLIT", "splits into 0 and makes 1 tensors"),
+            ("SLICE", "reads 2 tensors, too few"),
+            ("STRIDED_SLICE", "reads 2 tensors, too few"),
+        ],
+    )
+    def test_another_kind(self, integer, kind, reason):
+        """An addition that has become an operator with other operands is refused."""
+        flat = schema.ModelT.InitFromPackedBuf(integer, 0)
+        code = flat.operatorCodes[addition(flat).opcodeIndex]
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
+        assert_refused(_pack(flat), reason)
+
+    def test_operator_that_makes_nothing(self, integer):
+        """An operator without a result is refused."""
+        flat = schema.ModelT.InitFromPackedBuf(integer, 0)
+        flat.subgraphs[0].operators[-1].outputs = []
+        assert_refused(_pack(flat), "makes nothing")
+
     def test_name_that_is_no_text(self, integer):
         """A name that is no text, which the interpreter would read, is refused."""
         name = Graph(integer).tensors[-2].name.encode()
