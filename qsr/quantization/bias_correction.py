@@ -87,7 +87,7 @@ def _layers(float_graph: Graph, graph: Graph) -> Iterator[_Layer]:
         end = graph.producer[end].inputs[0]
     for operator in graph.operators:
         bias, result = bias_of(operator), operator.outputs[0]
-        if bias is None or not _is_bias(graph, bias):
+        if bias is None or not is_integer_bias(graph, bias):
             continue
         twin = by_name.get(graph.tensors[result].name)
         if result == end:
@@ -96,7 +96,7 @@ def _layers(float_graph: Graph, graph: Graph) -> Iterator[_Layer]:
             yield _Layer(bias, result, twin)
 
 
-def _is_bias(graph: Graph, index: int) -> bool:
+def is_integer_bias(graph: Graph, index: int) -> bool:
     """Whether a tensor holds stored integers of a scale per channel, read by one operator."""
     tensor = graph.tensors[index]
     return (
