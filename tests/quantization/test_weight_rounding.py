@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qsr.calibration import Scheme, collect, quantize
@@ -12,9 +13,8 @@ from qsr.tflite.runtime import Runner, inspect_model
 
 SCHEMES = {
     "uint8": Scheme(),
-    "int8": Scheme(io="int8"),
+    "int8, per tensor": Scheme(io="int8", per_channel=False),
     "float32": Scheme(io="float32"),
-    "per tensor": Scheme(per_channel=False),
 }
 
 
@@ -56,21 +56,33 @@ def _tensors(model, lr, white):
 
 
 def _layers(graph):
-    return [step for step in graph.operators if step.kind == "CONV_2D"]
+    return [step for step in graph.operators if step.kind in {"CONV_2D", "DEPTHWISE_CONV_2D"}]
 
 
 def _before_activation(graph, step, values):
     """A layer's real output before its activation, by TensorFlow's convolution in float64."""
     import tensorflow as tf
 
-    data, kernel, bias = (graph.tensors[index] for index in step.inputs)
-    kernel_values = graph.constant(kernel.index).astype(np.float64)
-    read, biases = values.astype(np.float64), graph.constant(bias.index).astype(np.float64)
+    data, kernel, bias = (graph.tensors[index] for index in (*step.inputs, -1)[:3])
+    weights, read = graph.constant(kernel.index).astype(np.float64), values.astype(np.float64)
+    biases = graph.constant(bias.index).astype(np.float64) if step.inputs[2:] != (-1,) else 0.0
+    depthwise = step.kind == "DEPTHWISE_CONV_2D"
     if kernel.quantized:
         read = (read - data.zero_point[0]) * data.scale[0]
-        kernel_values = kernel_values * kernel.scale.reshape(-1, 1, 1, 1)
+        weights = weights * kernel.scale.reshape((1, 1, 1, -1) if depthwise else (-1, 1, 1, 1))
         biases = biases * bias.scale
-    return tf.nn.conv2d(read, kernel_values.transpose(1, 2, 3, 0), 1, "SAME").numpy() + biases
+    padding = "SAME" if step.options.padding == schema.Padding.SAME else "VALID"
+    if depthwise:
+        shaped = weights.transpose(1, 2, 3, 0)
+        return tf.nn.depthwise_conv2d(read, shaped, [1] * 4, padding).numpy() + biases
+    groups = read.shape[3] // weights.shape[3]
+    made = [
+        tf.nn.conv2d(part, kernels.transpose(1, 2, 3, 0), 1, padding).numpy()
+        for part, kernels in zip(
+            np.split(read, groups, axis=3), np.split(weights, groups), strict=True
+        )
+    ]
+    return np.concatenate(made, axis=3) + biases
 
 
 def _differences(float_model, models, inputs_of, pictures):
@@ -260,7 +272,8 @@ def test_other_convolutions(converted, photographs, pictures):
         (27, 3, 3, 15),
     ]
     for kernel in kernels:
-        assert (before.constant(kernel) != after.constant(kernel)).any()
+        changes = before.constant(kernel).astype(int) - after.constant(kernel)
+        assert changes.any()
     wanted = [Runner(model).upscale_unrounded(lr) for lr in pictures]
     old, new = (
         sum(
@@ -270,6 +283,9 @@ def test_other_convolutions(converted, photographs, pictures):
         for one in (integer, rounded)
     )
     assert new < 0.2 * old
+    for before, after in _differences(model, (integer, rounded), rounded, pictures).values():
+        assert ((after**2).sum(axis=0) <= (before**2).sum(axis=0) * (1 + 1e-3)).all()
+        assert (after**2).sum() < 0.9 * (before**2).sum()
 
 
 def test_same_every_time(trained_xcat, integer, rounded, pictures):
