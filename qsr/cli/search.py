@@ -98,6 +98,20 @@ def search_repdata(
         bool,
         typer.Option("--tune", help="Then tune the ranges of the best, end by end."),
     ] = False,
+    weights_rounded: Annotated[
+        bool,
+        typer.Option(
+            "--round-weights",
+            help="Then choose the integer weights so that layers give what the float model's do.",
+        ),
+    ] = False,
+    ranges_fitted: Annotated[
+        bool,
+        typer.Option(
+            "--fit-ranges",
+            help="Then take the activation ranges of least squared error, if that helps.",
+        ),
+    ] = False,
     biases_corrected: Annotated[
         bool,
         typer.Option(
@@ -145,6 +159,8 @@ def search_repdata(
             equalized=equalized,
             clip_free=clip_free,
             tuned=tuned,
+            weights_rounded=weights_rounded,
+            ranges_fitted=ranges_fitted,
             biases_corrected=biases_corrected,
             keep_clip=keep_clip,
             scheme=scheme,

@@ -2,16 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import fsum
 
-from qsr.calibration import Interval, RangeTable, Scheme, Study, quantize
+from qsr.calibration import Interval, Ranges, RangeTable, Scheme, Study, quantize
 from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.study import best_of
+from qsr.errors import UsageError
 from qsr.quantization.bias_correction import correct_biases
+from qsr.quantization.fitted_ranges import fitted_ranges
+from qsr.quantization.weight_rounding import round_weights
 from qsr.tflite.runtime import Image
 
 Score = Callable[[bytes], Sequence[float]]
 """PSNR of an integer model on each image, in dB."""
+
+_CUT_WEIGHTS = (1.0, 3.0, 10.0)
+"""How much what ranges cut off may count: the images that choose tell."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,111 @@ class Refinement:
     choosing_gain_db: float
     gain_db: Interval
     kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """What is to be done, in this order.
+
+    Attributes:
+        tuned: the search has tuned ranges; say what that gave.
+        weights_rounded: round weights so that layers give what they should.
+        ranges_fitted: take the activation ranges of least squared error.
+        biases_corrected: give channels the float model's means.
+    """
+
+    tuned: bool = False
+    weights_rounded: bool = False
+    ranges_fitted: bool = False
+    biases_corrected: bool = False
+
+    @property
+    def need_pictures(self) -> bool:
+        """Whether any step looks at pictures of the candidates."""
+        return self.weights_rounded or self.ranges_fitted or self.biases_corrected
+
+    def check(self, scheme: Scheme) -> None:
+        """Raise UsageError if a step is not for a scheme."""
+        if self.ranges_fitted and scheme.activation_bits != 8:  # noqa: PLR2004
+            raise UsageError(
+                f"ranges are fitted (--fit-ranges) for activations of 8 bits, not of "
+                f"{scheme.activation_bits}, which cut nothing off"
+            )
+
+
+@dataclass(frozen=True)
+class Refined:
+    """An integer model after all steps.
+
+    Attributes:
+        model: content of the ``.tflite`` file.
+        ranges: what it was quantized with.
+        steps: what each step gave.
+    """
+
+    model: bytes
+    ranges: Ranges
+    steps: tuple[Refinement, ...]
+
+
+def refined(
+    study: Study,
+    float_model: bytes,
+    table: RangeTable,
+    scheme: Scheme,
+    wanted: Steps,
+    *,
+    pictures: Sequence[Image],
+    choosing: Score,
+    confirming: Score,
+    source: str,
+) -> Refined:
+    """Do what is wanted to the chosen model of a search, and keep each step that helps.
+
+    Args:
+        study: of the search.
+        float_model: content of the ``.tflite`` file that was searched for.
+        table: the ranges of every candidate.
+        scheme: how it was quantized.
+        wanted: the steps.
+        pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
+        choosing: scores a model on the images that chose.
+        confirming: scores it on those that confirm.
+        source: named in errors.
+
+    Raises:
+        ModelError: a model cannot be run or quantized.
+    """
+    choosing, confirming = cache(choosing), cache(confirming)
+    model, ranges = study.model, study.best.proposal.ranges(table)
+    steps = []
+    if wanted.tuned:
+        steps.append(
+            tuning_gain(study, float_model, table, scheme, choosing=choosing, confirming=confirming)
+        )
+    if wanted.weights_rounded:
+        rounded = round_weights(float_model, model, pictures, source=source)
+        steps.append(_compared("rounded weights", model, rounded, choosing, confirming))
+        model = rounded if steps[-1].kept else model
+    if wanted.ranges_fitted:
+        tried = []
+        for weight in _CUT_WEIGHTS:
+            fitted = fitted_ranges(
+                float_model, table.merged(), pictures, cut_weight=weight, source=source
+            )
+            other = quantize(float_model, fitted, scheme, source=source)
+            if wanted.weights_rounded:
+                other = round_weights(float_model, other, pictures, source=source)
+            tried.append((fsum(choosing(other)), other, fitted))
+        _, other, fitted = max(tried, key=lambda one: one[0])
+        steps.append(_compared("fitted ranges", model, other, choosing, confirming))
+        model, ranges = (other, fitted) if steps[-1].kept else (model, ranges)
+    if wanted.biases_corrected:
+        model, step = corrected_if_better(
+            float_model, model, pictures, choosing=choosing, confirming=confirming, source=source
+        )
+        steps.append(step)
+    return Refined(model, ranges, tuple(steps))
 
 
 def tuning_gain(

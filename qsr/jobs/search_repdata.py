@@ -56,7 +56,7 @@ from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.models import load_float, short_name
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.refinement import Refinement, corrected_if_better, tuning_gain
+from qsr.jobs.refinement import Refined, Steps, refined
 from qsr.jobs.repdata_report import Racing, RepdataReport, model_score, singles_of
 from qsr.jobs.run_folder import RUNS, RunFolder
 from qsr.jobs.screen import screen_for
@@ -86,8 +86,7 @@ class _Asked:
     exact: bool
     equalized: bool
     clip_free: bool
-    tuned: bool
-    biases_corrected: bool
+    steps: Steps
     keep_clip: bool
     workers: int
     dask: str | None
@@ -109,6 +108,8 @@ def search_repdata(
     equalized: bool = True,
     clip_free: bool = False,
     tuned: bool = False,
+    weights_rounded: bool = False,
+    ranges_fitted: bool = False,
     biases_corrected: bool = False,
     keep_clip: bool = False,
     pin_io: bool = True,
@@ -143,6 +144,11 @@ def search_repdata(
             (:mod:`qsr.quantization.clip_free`).
         tuned: tune the ranges of the best that the strategy finds, end by end, by what helps on the
             images that choose.
+        weights_rounded: then choose the integer weights so that each layer gives what the float
+            model's does, on the candidates, if that helps on the images that choose
+            (:mod:`qsr.quantization.weight_rounding`).
+        ranges_fitted: then take the activation ranges of least squared error on the candidates, if
+            that helps (:mod:`qsr.quantization.fitted_ranges`).
         biases_corrected: at the end, give the integer model's channels the float model's means on
             the candidates, if that helps on the images that choose
             (:mod:`qsr.quantization.bias_correction`).
@@ -183,14 +189,19 @@ def search_repdata(
         exact=exact,
         equalized=equalized,
         clip_free=clip_free,
-        tuned=tuned,
-        biases_corrected=biases_corrected,
+        steps=Steps(
+            tuned=tuned,
+            weights_rounded=weights_rounded,
+            ranges_fitted=ranges_fitted,
+            biases_corrected=biases_corrected,
+        ),
         keep_clip=keep_clip,
         workers=checked_workers(workers),
         dask=dask,
         skip_bad_images=skip_bad_images,
         on_progress=on_progress,
     )
+    asked.steps.check(asked.scheme)
     check_there([candidates, validation, confirmation])
     folder = RunFolder(out or _default_out(asked))
     with folder.claimed():
@@ -255,7 +266,7 @@ class _Search:
                     "validation": _measured_on(parts),
                 },
             )
-            if asked.biases_corrected:
+            if asked.steps.need_pictures:
                 least = max(facts.smallest_side, LEAST_LR_TO_SCORE)
                 self.pictures = middles(candidate_pairs, least)
             report = self._searched(content, table, facts, parts, executor)
@@ -348,15 +359,15 @@ class _Search:
         confirmed = study.confirmation
         assert confirmed is not None  # noqa: S101 (asked for)
         with self._stage("refine"):
-            integer, refinements = self._refined(content, study, table, parts, integer_facts)
+            final = self._refined(content, study, table, parts, integer_facts)
         scores = confirmed.best
-        if integer != study.model:
-            scores = tuple(PsnrScore(parts.confirmation, integer_facts)(integer))
+        if final.model != study.model:
+            scores = tuple(PsnrScore(parts.confirmation, integer_facts)(final.model))
         path = folder.integer_model(io)
-        written = Folded(integer, ()) if asked.keep_clip else fold(integer)
+        written = Folded(final.model, ()) if asked.keep_clip else fold(final.model)
         write_model(path, written.model)
         write_litert_json(
-            study.best.proposal.ranges(table).with_known(self._known_ranges(content)),
+            final.ranges.with_known(self._known_ranges(content)),
             folder.chosen_ranges,
             images=study.best.images,
         )
@@ -385,7 +396,7 @@ class _Search:
             racing=_racing(race, study, len(full)),
             shared_images=parts.shared,
             removed=written.removed,
-            refinements=refinements,
+            refinements=final.steps,
             notes=(
                 *_notes(asked, facts, race),
                 *equalization_notes(self.equalization),
@@ -411,28 +422,19 @@ class _Search:
         table: RangeTable,
         parts: HeldOut,
         facts: ModelFacts,
-    ) -> tuple[bytes, tuple[Refinement, ...]]:
-        """Do what was asked for after the search; return the model, and what each step gave."""
-        asked, model, steps = self.asked, study.model, []
-        choosing = PsnrScore(parts.selection, facts)
-        confirming = PsnrScore(parts.confirmation, facts)
-        if asked.tuned:
-            steps.append(
-                tuning_gain(
-                    study, content, table, asked.scheme, choosing=choosing, confirming=confirming
-                )
-            )
-        if asked.biases_corrected:
-            model, step = corrected_if_better(
-                content,
-                model,
-                self.pictures,
-                choosing=choosing,
-                confirming=confirming,
-                source=asked.model,
-            )
-            steps.append(step)
-        return model, tuple(steps)
+    ) -> Refined:
+        """Do what was asked for after the search."""
+        return refined(
+            study,
+            content,
+            table,
+            self.asked.scheme,
+            self.asked.steps,
+            pictures=self.pictures,
+            choosing=PsnrScore(parts.selection, facts),
+            confirming=PsnrScore(parts.confirmation, facts),
+            source=self.asked.model,
+        )
 
     def _table(
         self,

@@ -1,13 +1,19 @@
 """What is done after a search: measured on both halves, and kept only if it helps."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from qsr.calibration import collect, quantize
+from qsr.calibration.scheme import scheme_named
 from qsr.data.bundled import write_bundled
+from qsr.errors import UsageError
 from qsr.jobs.evaluate import evaluate_models
-from qsr.jobs.refinement import corrected_if_better
+from qsr.jobs.refinement import Steps, corrected_if_better
 from qsr.jobs.search_repdata import search_repdata
+from qsr.tflite.graph import Graph
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,56 @@ def test_model_that_is_written_is_the_refined_one(refined, tmp_path):
     )
     drops = [fp32[name] - integer[name] for name in refined.confirmation_names]
     assert np.mean(drops) == pytest.approx(refined.chosen.drop_db, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory):
+    """The same with its weights rounded, and ranges fitted after that."""
+    out = tmp_path_factory.mktemp("rounded")
+    return search_repdata(
+        "espcn",
+        out=out,
+        strategy="all",
+        weights_rounded=True,
+        ranges_fitted=True,
+        workers=1,
+    )
+
+
+def test_rounding_and_fitting_are_told(rounded):
+    """Rounded weights help ESPCN much; what fitted ranges gave is told whether kept or not."""
+    weights, ranges = rounded.refinements
+    assert (weights.step, ranges.step) == ("rounded weights", "fitted ranges")
+    assert weights.kept
+    assert weights.choosing_gain_db > 0.03
+    assert weights.gain_db.low > 0
+    assert ranges.kept == (ranges.choosing_gain_db > 0)
+
+
+def test_gains_add_up(rounded):
+    """What the steps that were kept gave is what the model that is handed over gained."""
+    gains = [step.gain_db.mean for step in rounded.refinements if step.kept]
+    assert len(gains) == 2
+    assert rounded.baseline.drop_db - rounded.chosen.drop_db == pytest.approx(sum(gains))
+
+
+def test_ranges_that_were_kept_are_written(rounded):
+    """The file of chosen ranges holds the grids of the model beside it, fitted or not."""
+    folder = Path(rounded.run_folder)
+    graph = Graph(Path(rounded.integer_model).read_bytes())
+    written = json.loads((folder / "ranges_chosen.json").read_text())["model_qsvs"]
+    (first, *_) = [one for one in graph.operators if one.kind == "CONV_2D"]
+    grid = graph.tensors[first.outputs[0]]
+    (low,), (high,) = written[grid.name]["min"], written[grid.name]["max"]
+    assert high - min(low, 0.0) == pytest.approx(255 * float(grid.scale[0]), rel=1e-5)
+
+
+def test_fitted_ranges_are_for_eight_bits():
+    """Activations of 16 bits are refused before anything is measured."""
+    with pytest.raises(UsageError, match="8 bits"):
+        search_repdata("espcn", scheme="uint8-16x8", ranges_fitted=True)
+    Steps(ranges_fitted=True).check(scheme_named("int8"))
+    Steps(weights_rounded=True).check(scheme_named("uint8-16x8"))
 
 
 def test_what_does_not_help_is_left_out(espcn, photographs):
