@@ -14,6 +14,7 @@ from qsr.errors import ImageError, StudyError
 from qsr.jobs.run_folder import RunFolder
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
 from qsr.quantization.equalize import equalize
+from qsr.quantization.weight_balance import balance_weights
 from qsr.tflite.files import write_model
 from qsr.tflite.runtime import Image, Runner
 
@@ -65,8 +66,11 @@ def equalized_if_better(
 ) -> Equalization:
     """Equalize a float model, if its integer model then comes closer to the float model's output.
 
-    Both integer models get the ranges of the same candidates together, and are measured on them; no
-    validation image takes part. The same candidates always give the same model.
+    With a weight scale per channel it is the activations that are equalized
+    (:mod:`qsr.quantization.equalize`), with one per kernel the weights
+    (:mod:`qsr.quantization.weight_balance`). Both integer models get the ranges of the same
+    candidates together, and are measured on them; no validation image takes part. The same
+    candidates always give the same model.
 
     Args:
         model: content of a float ``.tflite`` file.
@@ -81,7 +85,10 @@ def equalized_if_better(
     pictures = middles(candidates, least_side)
     if not pictures:
         return Equalization(model, None, kept=False)
-    equalized = equalize(model, pictures, source=source)
+    if scheme.per_channel:
+        equalized = equalize(model, pictures, source=source)
+    else:
+        equalized = balance_weights(model, source=source)
     if equalized == model:
         return Equalization(model, None, kept=False)
     pictures = pictures[:: -(-len(pictures) // _MOST_COMPARED)]

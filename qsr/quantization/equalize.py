@@ -16,8 +16,9 @@ Where channels are split and joined between convolutions, as in XCAT's blocks, e
 scaled on its way, too.
 
 Nagel et al. balance weights against weights (their equation 11), as they quantize weights per
-tensor. Here every output channel of a kernel has a scale of its own, so that what s_i does to the
-first kernel costs nothing; what counts are the activations, measured on images.
+tensor (:mod:`.weight_balance`). Here every output channel of a kernel has a scale of its own, so
+that what s_i does to the first kernel costs nothing; what counts are the activations, measured on
+images.
 """
 
 from collections.abc import Iterable, Sequence
@@ -46,7 +47,7 @@ _NEGATIVE_SHARES = np.geomspace(0.05, 5.0, 40)
 
 
 @dataclass(frozen=True)
-class _Rescaling:
+class Rescaling:
     """What is done to the channels of a chain.
 
     Attributes:
@@ -86,16 +87,16 @@ def equalize(model: bytes, images: Iterable[Image], *, source: str = "model") ->
     values: dict[int, NDArray[np.float64]] = {}
     for chain in chains:
         rescaling = _best_rescaling(graph, chain, [measured[index] for index in chain.tensors])
-        _rescale(graph, chain, rescaling, values)
+        rescale_chain(graph, chain, rescaling, values)
     for mesh in meshes:
         factors = _best_factors(graph, mesh, [measured[maker.outputs[0]] for maker in mesh.makers])
-        _rescale_mesh(graph, mesh, factors, values)
+        rescale_mesh(graph, mesh, factors, values)
     return graph.with_constants(
         {index: stored.astype(np.float32) for index, stored in values.items()}
     )
 
 
-def _best_rescaling(graph: Graph, chain: Chain, measured: Sequence[ChannelValues]) -> _Rescaling:
+def _best_rescaling(graph: Graph, chain: Chain, measured: Sequence[ChannelValues]) -> Rescaling:
     """Return the factors and signs that let the least rounding noise into the second convolution.
 
     With the largest value of a tensor at 1 and the smallest at -b, a step of its grid is
@@ -113,7 +114,7 @@ def _best_rescaling(graph: Graph, chain: Chain, measured: Sequence[ChannelValues
     mirrored = [(reach[0][1], reach[0][0])]
     mirrored += [(below / slopes, above / slopes) for above, below in reach[1:]]
     as_is, turned = _fits(reach), _fits(mirrored)
-    best: tuple[float, _Rescaling] | None = None
+    best: tuple[float, Rescaling] | None = None
     for shares in np.ndindex(*(len(_NEGATIVE_SHARES),) * len(reach)):
         plain, negative = (
             np.maximum.reduce([fit[share] for fit, share in zip(fits, shares, strict=True)])
@@ -124,13 +125,13 @@ def _best_rescaling(graph: Graph, chain: Chain, measured: Sequence[ChannelValues
         spans = sum((1 + _NEGATIVE_SHARES[share]) ** 2 for share in shares)
         noise = float(spans * (passed_on**2).sum())
         if best is None or noise < best[0]:
-            best = noise, _Rescaling(np.where(negated, negative, plain), negated)
+            best = noise, Rescaling(np.where(negated, negative, plain), negated)
     assert best is not None  # noqa: S101 (there are shares to try)
     factors = best[1].factors
     largest = factors.max()
     if largest == 0:  # nothing but zeros were measured
-        return _Rescaling(np.ones_like(factors), np.zeros_like(best[1].negated))
-    return _Rescaling(np.maximum(factors / largest, 1 / _LARGEST_RATIO), best[1].negated)
+        return Rescaling(np.ones_like(factors), np.zeros_like(best[1].negated))
+    return Rescaling(np.maximum(factors / largest, 1 / _LARGEST_RATIO), best[1].negated)
 
 
 def _best_factors(graph: Graph, mesh: Mesh, measured: Sequence[ChannelValues]) -> Channels:
@@ -154,11 +155,11 @@ def _best_factors(graph: Graph, mesh: Mesh, measured: Sequence[ChannelValues]) -
     return shares
 
 
-def _rescale_mesh(
+def rescale_mesh(
     graph: Graph, mesh: Mesh, factors: Channels, values: dict[int, NDArray[np.float64]]
 ) -> None:
     """Write the new stored values of a mesh into ``values``."""
-    stored = partial(_stored, graph, values)
+    stored = partial(current_values, graph, values)
     start = 0
     for maker in mesh.makers:
         kernel, *biases = maker.inputs[1:]
@@ -173,7 +174,7 @@ def _rescale_mesh(
         values[kernel] = stored(kernel) * factors[channels]
 
 
-def _stored(
+def current_values(
     graph: Graph, values: dict[int, NDArray[np.float64]], index: int
 ) -> NDArray[np.float64]:
     """Return the values that a constant has by now."""
@@ -186,11 +187,11 @@ def _fits(reach: Iterable[tuple[Channels, Channels]]) -> list[NDArray[np.float64
     return [np.maximum(above, below / shares) for above, below in reach]
 
 
-def _rescale(
-    graph: Graph, chain: Chain, rescaling: _Rescaling, values: dict[int, NDArray[np.float64]]
+def rescale_chain(
+    graph: Graph, chain: Chain, rescaling: Rescaling, values: dict[int, NDArray[np.float64]]
 ) -> None:
     """Write the new stored values of a chain into ``values``."""
-    stored = partial(_stored, graph, values)
+    stored = partial(current_values, graph, values)
     negated, slopes = rescaling.negated, chain.slopes
     made = np.where(negated, -1, 1) / rescaling.factors
     shape = [1, 1, 1, 1]

@@ -16,6 +16,7 @@ from qsr.jobs.equalization import (
 )
 from qsr.jobs.run_folder import RunFolder
 from qsr.jobs.search_repdata import search_repdata
+from qsr.quantization.weight_balance import balance_weights
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,15 @@ def test_loses_less(equalized_run, search, tmp_path):
     assert equalized_run.chosen.drop_db < plain.chosen.drop_db
     assert any("equalized" in note for note in equalized_run.notes)
     assert not any("equalized" in note for note in plain.notes)
+
+
+def test_one_scale_for_each_kernel(uneven_fsrcnn, images):
+    """With weights per tensor it is the weights that are balanced, and that helps, too."""
+    pairs = find_pairs(images / "candidates", 3)
+    scheme = Scheme(per_channel=False)
+    found = equalized_if_better(uneven_fsrcnn, pairs, scheme, least_side=9)
+    assert found.kept
+    assert found.model == balance_weights(uneven_fsrcnn)
 
 
 def test_goes_on(equalized_run, search):
