@@ -46,11 +46,13 @@ class TestSearch:
     def test_refined(self, qsr, network, on_photos, tmp_path):
         """What tuning and correction gave is told for both halves, with the interval."""
         words = ("search-repdata", network, *on_photos, "--out", tmp_path / "run")
-        words = (*words, "--tune", "--correct-biases")
+        words = (*words, "--tune", "--round-weights", "--fit-ranges", "--correct-biases")
         said = qsr(*words)
         report = parsed(qsr(*words, "--json").out)
         assert [step["step"] for step in report["refinements"]] == [
             "tuned ranges",
+            "rounded weights",
+            "fitted ranges",
             "corrected biases",
         ]
         for step in report["refinements"]:
