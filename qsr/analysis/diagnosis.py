@@ -5,6 +5,7 @@ rounding of the reference's, ends whose grids are not a picture's, ranges that c
 far wider than the values. What is left after those is the price of 8 bits.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -18,7 +19,7 @@ CAUSES = {
     "none": "the tested model is as good as the reference",
     "I/O grid": "raw bytes do not mean b/255 at the input or output",
     "stored values": "weights or biases of a layer are not those of the reference, rounded",
-    "grid changed": "a grid is not the one that the next layer's biases were quantized for",
+    "grid changed": "a grid is not the one that what reads it was quantized for",
     "saturation": "a grid cuts values off",
     "wide grid": "a grid is far wider than the values on it",
     "other weights": "the weights of most layers are of another training",
@@ -38,6 +39,9 @@ _MOVED_STEPS = 3.0
 """Rounding to the nearest moves a weight by half a step at most, rounding that makes up for other
 weights by one or two."""
 
+_DAMAGED_STEPS = 20.0
+"""No way of rounding moves a weight this far."""
+
 _SAME_SCALE = 0.02
 """By which the scale of biases may differ: TFLite's own tolerance."""
 
@@ -46,6 +50,15 @@ _MOST_LAYERS = 0.6
 
 _RESCALED = 1.5
 """Channels multiplied by factors this far from one another were rescaled on purpose."""
+
+_MULTIPLE = 0.99
+"""Squared cosine above which one channel is a multiple of another."""
+
+COPIES = {"CONCATENATION", "DEPTH_TO_SPACE", "RESHAPE", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V"}
+"""Operators whose integer kernels copy bytes."""
+
+_FIXED_GRIDS = {"L2_NORMALIZATION", "LOGISTIC", "LOG_SOFTMAX", "SOFTMAX", "TANH"}
+"""Operators whose integer kernels take one grid alone for their results."""
 
 _CUT_OFF = 1e-5
 """Share of values that must lie outside a grid to be called cut off."""
@@ -66,43 +79,63 @@ class _Suspect:
     cause: str
 
 
-def diagnose(comparison: Comparison, *, reference: str, tested: str) -> Diagnosis:
+def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
     """Say what costs most, why, and what to do.
 
     Args:
         comparison: of the two models.
-        reference: what the user calls the reference.
-        tested: what the user calls the tested model.
+        reference: what the user calls the reference, for commands.
 
     Returns:
         Three sentences or so, each of one line.
     """
+    reference = shlex.quote(reference)
     stored = [one for one in comparison.layers if one.stored is not None]
     off = [one for one in stored if _off(one)]
     if len(off) > max(1, _MOST_LAYERS * len(stored)):
-        return _all_off(comparison, reference, tested, len(off), len(stored))
+        return _all_off(comparison, off, len(stored))
     if comparison.causes is None:
-        return _by_noise(comparison, reference, tested)
-    suspects = sorted(_suspects(comparison), key=lambda one: -one.avoidable_db)
-    worst = suspects[0] if suspects and suspects[0].avoidable_db > WORTH_SAYING_DB else None
+        return _by_noise(comparison)
+    suspects = sorted(
+        _suspects(comparison, comparison.causes),
+        key=lambda one: (-one.avoidable_db, list(CAUSES).index(one.cause)),
+    )
+    worst = next((one for one in suspects if one.avoidable_db > WORTH_SAYING_DB), None) or next(
+        (one for one in suspects if _certain(one)), None
+    )
     ends_db = comparison.causes.io_grid_db
     ends = _wrong_ends(comparison)
     if ends and ends_db > max(WORTH_SAYING_DB, worst.avoidable_db if worst else 0.0):
-        return _of_ends(comparison, comparison.causes, ends, reference, tested)
+        return _of_ends(comparison, comparison.causes, ends, reference)
     if worst is not None:
-        return _of_suspect(comparison, comparison.causes, worst, reference, tested)
-    return _of_rounding(comparison, comparison.causes, reference, tested)
+        return _of_suspect(comparison, comparison.causes, worst, reference)
+    return _of_rounding(comparison, comparison.causes, reference)
 
 
-def _suspects(comparison: Comparison) -> list[_Suspect]:
+def _suspects(comparison: Comparison, costs: CauseCosts) -> list[_Suspect]:
     """Return what each layer costs more than it need, by cause."""
     found = []
     for layer in comparison.layers:
-        for look in (_stored, _cut_off, _wide):
-            suspect = look(comparison, layer)
-            if suspect is not None:
-                found.append(suspect)
+        maker = next((one for one in comparison.layers if one.name in layer.after), layer)
+        found += [
+            suspect
+            for suspect in (
+                _changed_for_biases(layer, maker),
+                _changed_for_copy(layer, maker, costs),
+                _stored(layer),
+                _cut_off(layer),
+                _wide(layer),
+            )
+            if suspect is not None
+        ]
     return found
+
+
+def _certain(suspect: _Suspect) -> bool:
+    """Whether no quantizer would have made this, so that it is a fault whatever it costs."""
+    stored = suspect.layer.stored
+    damaged = stored is not None and stored.weights_off_steps > _DAMAGED_STEPS
+    return suspect.cause == "grid changed" or (suspect.cause == "stored values" and damaged)
 
 
 def _off(layer: LayerError) -> bool:
@@ -113,38 +146,78 @@ def _off(layer: LayerError) -> bool:
     )
 
 
-def _stored(comparison: Comparison, layer: LayerError) -> _Suspect | None:
-    """Return what stored values cost that are not the reference's, rounded."""
-    if layer.stored is None or layer.cost is None or not _off(layer):
+def _rescaled_biases(layer: LayerError) -> bool:
+    """Whether biases were quantized for another grid than the one that the layer is fed."""
+    ratio = layer.stored.bias_scale_ratio if layer.stored is not None else None
+    return ratio is not None and abs(ratio - 1) > _SAME_SCALE
+
+
+def _changed_for_biases(layer: LayerError, maker: LayerError) -> _Suspect | None:
+    """Return what it costs that a layer's biases were quantized for another input grid."""
+    if layer.cost is None or not _rescaled_biases(layer):
         return None
-    ratio = layer.stored.bias_scale_ratio
-    if (
-        ratio is not None
-        and abs(ratio - 1) > _SAME_SCALE
-        and layer.stored.weights_off_steps <= _MOVED_STEPS
-    ):
-        maker = next((one for one in comparison.layers if one.name in layer.after), layer)
-        return _Suspect(maker, layer.cost.weights_db, "grid changed")
+    return _Suspect(maker, max(layer.cost.weights_db, 0.0) + _wide_db(maker), "grid changed")
+
+
+def _changed_for_copy(layer: LayerError, maker: LayerError, costs: CauseCosts) -> _Suspect | None:
+    """Return what it costs that an operator copies integers onto another grid than theirs.
+
+    In float arithmetic it would copy the values: so what it costs is what the kernels do. Where a
+    QUANTIZE lies between the two, which is as it should be, the operator copies them, too.
+    """
+    same = (layer.scale, layer.grid_minimum) == (maker.scale, maker.grid_minimum)
+    if same or layer.operator not in COPIES or layer.local is None:
+        return None
+    if _steps(layer) != _steps(maker) or layer.local.mse <= (layer.scale + maker.scale) ** 2:
+        return None
+    return _Suspect(maker, max(costs.kernels_db, 0.0) + _wide_db(maker), "grid changed")
+
+
+def _steps(layer: LayerError) -> int:
+    """Return how many steps a grid has."""
+    return round((layer.grid_maximum - layer.grid_minimum) / layer.scale)
+
+
+def _stored(layer: LayerError) -> _Suspect | None:
+    """Return what stored values cost that are not the reference's, rounded."""
+    if layer.cost is None or layer.stored is None or not _off(layer):
+        return None
+    if layer.stored.weights_off_steps <= _MOVED_STEPS and _rescaled_biases(layer):
+        return None  # the biases are off, but as they would be right on another grid
     return _Suspect(layer, layer.cost.weights_db, "stored values")
 
 
-def _cut_off(_: Comparison, layer: LayerError) -> _Suspect | None:
+def _cut_off(layer: LayerError) -> _Suspect | None:
     """Return what a grid costs that does not hold the values."""
     if layer.cost is None or layer.accumulated.saturated_share < _CUT_OFF:
         return None
     return _Suspect(layer, layer.cost.saturation_db, "saturation")
 
 
-def _wide(_: Comparison, layer: LayerError) -> _Suspect | None:
-    """Return what a grid costs that is wider than the values; noise goes with its step squared."""
-    if layer.cost is None or layer.tied_to_output or layer.operator == INPUT:
-        return None
-    needed = max(layer.maximum, 0.0) - min(layer.minimum, 0.0)
-    share = needed / (layer.grid_maximum - layer.grid_minimum)
-    if share > _WIDE:
-        return None
-    rounding_db = layer.cost.activation_db - layer.cost.saturation_db
-    return _Suspect(layer, rounding_db * (1 - share**2), "wide grid")
+def _wide(layer: LayerError) -> _Suspect | None:
+    """Return what a grid costs that is wider than the values."""
+    avoidable_db = _wide_db(layer)
+    return _Suspect(layer, avoidable_db, "wide grid") if avoidable_db > 0 else None
+
+
+def _wide_db(layer: LayerError) -> float:
+    """Return what a grid of the values' span would save; noise goes with its step squared."""
+    if layer.cost is None or not _is_wide(layer):
+        return 0.0
+    saved = 1 - _needed_share(layer) ** 2
+    return max(layer.cost.activation_db - layer.cost.saturation_db, 0.0) * saved
+
+
+def _is_wide(layer: LayerError) -> bool:
+    """Whether a grid is far wider than the values, and its width a choice."""
+    chosen = not layer.tied_to_output and layer.operator not in {INPUT, *_FIXED_GRIDS}
+    return chosen and _needed_share(layer) <= _WIDE
+
+
+def _needed_share(layer: LayerError) -> float:
+    """Return the share of a grid's span that the values need; 0 is always on a grid."""
+    span = max(layer.maximum, 0.0) - min(layer.minimum, 0.0)
+    return span / (layer.grid_maximum - layer.grid_minimum)
 
 
 def _wrong_ends(comparison: Comparison) -> list[LayerError]:
@@ -163,7 +236,6 @@ def _of_ends(
     costs: CauseCosts,
     ends: Sequence[LayerError],
     reference: str,
-    tested: str,
 ) -> Diagnosis:
     grids = " and ".join(
         f"{'input' if one.operator == INPUT else 'output'} bytes from {one.grid_minimum:.4g} to "
@@ -172,7 +244,7 @@ def _of_ends(
     )
     shift = float(np.mean([picture.colour_shift for picture in comparison.pictures]))
     return Diagnosis(
-        costs_most=f"{_loses(comparison, costs, reference, tested)}; the grids of its ends cost "
+        costs_most=f"{_loses(comparison, costs)}; the grids of its ends cost "
         f"{costs.io_grid_db:.4f} dB by themselves.",
         why=f"It counts {grids}, but a phone feeds and shows raw bytes, black to white: pictures "
         f"come out {abs(shift):.2f} of 255 steps {'brighter' if shift > 0 else 'darker'} on "
@@ -185,7 +257,7 @@ def _of_ends(
 
 
 def _of_suspect(
-    comparison: Comparison, costs: CauseCosts, worst: _Suspect, reference: str, tested: str
+    comparison: Comparison, costs: CauseCosts, worst: _Suspect, reference: str
 ) -> Diagnosis:
     layer = worst.layer
     why, what_to_do = {
@@ -195,7 +267,7 @@ def _of_suspect(
         "wide grid": (_why_wide, _other_images),
     }[worst.cause]
     return Diagnosis(
-        costs_most=f"{_loses(comparison, costs, reference, tested)}; {layer.label} costs "
+        costs_most=f"{_loses(comparison, costs)}; {layer.label} costs "
         f"{worst.avoidable_db:.4f} dB by itself that need not be.",
         why=why(layer),
         what_to_do=what_to_do(reference),
@@ -221,8 +293,8 @@ def _why_stored(layer: LayerError) -> str:
 
 def _why_changed(layer: LayerError) -> str:
     return (
-        f"Its grid was changed after quantization: the layer after it holds biases for another "
-        f"scale than {layer.scale:.6g}, so they count for too much or too little."
+        f"Its grid (scale {layer.scale:.6g}, zero point {layer.zero_point}) was changed after "
+        "quantization: what reads it has biases, or copies integers, for another one."
     )
 
 
@@ -244,12 +316,10 @@ def _why_cut_off(layer: LayerError) -> str:
 
 
 def _why_wide(layer: LayerError) -> str:
-    needed = max(layer.maximum, 0.0) - min(layer.minimum, 0.0)
-    share = needed / (layer.grid_maximum - layer.grid_minimum)
     return (
         f"Its grid is too wide: it holds {layer.grid_minimum:.4g} to {layer.grid_maximum:.4g}, the "
-        f"values span {layer.minimum:.4g} to {layer.maximum:.4g} and get {256 * share:.0f} of 256 "
-        "steps."
+        f"values span {layer.minimum:.4g} to {layer.maximum:.4g} and get "
+        f"{_needed_share(layer) * _steps(layer):.0f} of {_steps(layer)} steps."
     )
 
 
@@ -268,9 +338,7 @@ def _quantize(reference: str) -> str:
     return f"qsr quantize {reference} --repdata DIR -o OUT.tflite"
 
 
-def _of_rounding(
-    comparison: Comparison, costs: CauseCosts, reference: str, tested: str
-) -> Diagnosis:
+def _of_rounding(comparison: Comparison, costs: CauseCosts, reference: str) -> Diagnosis:
     """Say where the price of 8 bits is paid."""
     kind = "weights" if costs.weights_db > costs.activations_db else "activations"
     dear = sorted(
@@ -282,7 +350,7 @@ def _of_rounding(
     )
     good = costs.total_db <= GOOD_DB
     return Diagnosis(
-        costs_most=f"{_loses(comparison, costs, reference, tested)}: weights "
+        costs_most=f"{_loses(comparison, costs)}: weights "
         f"{costs.weights_db:.4f}, activations {costs.activations_db:.4f}, ends "
         f"{costs.io_grid_db:.4f}, together {costs.interaction_db:+.4f}, integer arithmetic "
         f"{costs.kernels_db:+.4f} dB.",
@@ -297,17 +365,19 @@ def _of_rounding(
     )
 
 
-def _all_off(
-    comparison: Comparison, reference: str, tested: str, off: int, stored: int
-) -> Diagnosis:
-    """Say that the two are not roundings of the same weights, and which way."""
+def _all_off(comparison: Comparison, off: Sequence[LayerError], stored: int) -> Diagnosis:
+    """Say that the two are not roundings of the same weights, and which way.
+
+    Equalization rescales what nearly all of these layers make; further training may look like it in
+    one or another.
+    """
     lost = (
-        _loses(comparison, comparison.causes, reference, tested)
+        _loses(comparison, comparison.causes)
         if comparison.causes
-        else f"{tested} is not {reference} with its weights rounded"
+        else "The tested model is not the reference with its weights rounded"
     )
     rescaled = [one for one in comparison.layers if _rescaled(one.accumulated)]
-    if rescaled:
+    if 2 * sum(_rescaled(one.accumulated) for one in off) >= len(off):
         return Diagnosis(
             costs_most=f"{lost}; what single layers cost cannot be told from these two models.",
             why=f"The channels of {len(rescaled)} inner tensors, such as {rescaled[0].label}, were "
@@ -319,53 +389,70 @@ def _all_off(
         )
     return Diagnosis(
         costs_most=f"{lost}; what single layers cost holds the change of their weights, too.",
-        why=f"Weights of {off} of {stored} layers are more than {_MOVED_STEPS:.0f} steps away: the "
-        "model was trained further (quantization-aware training), or is of another training.",
+        why=f"Weights of {len(off)} of {stored} layers are over {_MOVED_STEPS:.0f} steps off, as "
+        "the model was trained further (quantization-aware training) or is of another training.",
         what_to_do="After qsr qat, compare with the float model of the same run; otherwise give "
-        f"the float model that {tested} was made from.",
+        "the float model that the integer one was made from.",
         layer=None,
         cause="other weights",
     )
 
 
 def _rescaled(error: TensorError) -> bool:
-    """Whether channels are multiples of the reference's, by factors far from one another."""
-    gains = [
-        gain
-        for gain, noise in zip(error.channels.gain, error.channels.sqnr_db, strict=True)
-        if gain > 0 and noise > -np.inf
-    ]
-    return len(gains) > 1 and max(gains) > _RESCALED * min(gains)
+    """Whether most channels are multiples of the reference's, by factors far from one another.
+
+    With g the gain and n the noise over the signal of a channel, ``sum q^2 / sum f^2`` is
+    ``n - 1 + 2 g``; so the squared cosine of f and q is ``g^2 / (n - 1 + 2 g)``.
+    """
+    gains = np.array(error.channels.gain)
+    noises = 10 ** (-np.array(error.channels.sqnr_db) / 10)
+    there = gains != 0
+    multiples = np.abs(gains[there & (gains**2 >= _MULTIPLE * (noises - 1 + 2 * gains))])
+    if 2 * multiples.size < max(2, np.count_nonzero(there)):
+        return False
+    return bool(multiples.max() > _RESCALED * multiples.min())
 
 
-def _by_noise(comparison: Comparison, reference: str, tested: str) -> Diagnosis:
+def _by_noise(comparison: Comparison) -> Diagnosis:
     """Say which layer adds most noise, where no original says what that costs."""
-    measured = [one for one in comparison.layers if one.local is not None]
-    noises = [one.local.sqnr_db for one in measured if one.local is not None]
-    lowest = min(measured, key=lambda one: one.local.sqnr_db if one.local else 0.0, default=None)
-    name = lowest.label if lowest else None
+    noises = {
+        place: layer.local.sqnr_db
+        for place, layer in enumerate(comparison.layers)
+        if layer.local is not None
+    }
+    what_to_do = "Give photographs or HR images, so that costs in dB can be measured."
+    if not noises:
+        return Diagnosis(
+            costs_most="What the differences cost in dB is not known without originals.",
+            why="No layer could be measured by itself.",
+            what_to_do=what_to_do,
+            layer=None,
+            cause="activations",
+        )
+    lowest = comparison.layers[min(noises, key=lambda place: noises[place])]
+    cause, why = _why_noise(lowest)
     return Diagnosis(
-        costs_most=f"{tested} differs from {reference}; what that costs in dB is not known without "
-        "originals."
-        if lowest is None
-        else f"{name} adds most noise by itself: SQNR {min(noises):.2f} dB, where half of the "
-        f"layers have {median(noises):.2f} dB or more.",
-        why=_why_noise(lowest) if lowest else "No layer could be measured by itself.",
-        what_to_do="Give photographs or HR images, so that costs in dB can be measured.",
-        layer=name,
-        cause="activations",
+        costs_most=f"{lowest.label} adds most noise by itself: SQNR {min(noises.values()):.2f} dB, "
+        f"where half of the layers have {median(noises.values()):.2f} dB or more.",
+        why=why,
+        what_to_do=what_to_do,
+        layer=lowest.label,
+        cause=cause,
     )
 
 
-def _why_noise(layer: LayerError) -> str:
+def _why_noise(layer: LayerError) -> tuple[str, str]:
+    """Return a cause of a layer's noise, and say it."""
     if layer.accumulated.saturated_share >= _CUT_OFF:
-        return _why_cut_off(layer)
-    return _why_stored(layer) if _off(layer) else _why_wide(layer)
+        return "saturation", _why_cut_off(layer)
+    if _off(layer):
+        return "stored values", _why_stored(layer)
+    if _is_wide(layer):
+        return "wide grid", _why_wide(layer)
+    return "activations", "It is rounding; its grid neither cuts values off nor is far too wide."
 
 
-def _loses(comparison: Comparison, costs: CauseCosts, reference: str, tested: str) -> str:
+def _loses(comparison: Comparison, costs: CauseCosts) -> str:
     count = len(comparison.pictures)
-    return (
-        f"{tested} loses {costs.total_db:.4f} dB of PSNR against {reference} on {count} "
-        f"picture{'s' if count != 1 else ''}"
-    )
+    pictures = f"{count} pictures" if count > 1 else "the picture"
+    return f"The tested model loses {costs.total_db:.4f} dB of PSNR on {pictures}"

@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qsr.cli.command_line import command_line
 from qsr.cli.options import Json, SkipBadImages
 from qsr.cli.output import print_json, print_skipped, print_table, shown_progress
 
 if TYPE_CHECKING:
+    from qsr.analysis.records import LayerError
     from qsr.jobs.compare import CompareReport
 
-_WORTH_SAYING = 0.5e-5
-"""A saturated share that is not printed as 0.000 %."""
+_LEAST_SHARE = 5e-6
+"""A share that is not printed as 0.000 %."""
 
 
 def register(app: typer.Typer) -> None:
@@ -21,11 +23,14 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    float_model: Annotated[
-        str, typer.Argument(help="fp32 for the run's float model, or a .tflite path.")
+    context: typer.Context,
+    reference: Annotated[
+        str,
+        typer.Argument(help="fp32 for the run's float model, or a model: float, or integer too."),
     ] = "fp32",
-    integer_model: Annotated[
-        str, typer.Argument(help="int8 or uint8 for the run's integer model, or a .tflite path.")
+    tested: Annotated[
+        str,
+        typer.Argument(help="int8 or uint8 for the run's integer model, or an integer .tflite."),
     ] = "int8",
     run: Annotated[
         Path | None,
@@ -39,71 +44,122 @@ def compare(
         typer.Option(help="Images to compare on; by default the run's validation images."),
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many of them, evenly spread.")] = 20,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; by default one for each core.")
+    ] = None,
     skip_bad_images: SkipBadImages = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with figures and pictures here, one file.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the layers as CSV here.")] = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write the layers' errors into for Google's Model Explorer."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show layer by layer where an integer model differs from its float model.
+    """Show where an integer model differs from its float model, why, and what to do.
 
-    SQNR is that of the error accumulated up to a layer; saturated is the share of float values that
-    lie beyond the integer tensor's range.
+    SQNR is that of the error accumulated up to a layer; local, that of the layer alone, fed the
+    reference's values. Alone is what the output loses when this layer alone is quantized, recovered
+    what it gets back when this layer alone stays in float, in dB of PSNR. Cut off is the share of
+    the reference's values beyond the grid, levels the share of the grid's integers that occur.
     """
     from qsr.jobs.compare import compare_models
 
     with shown_progress() as progress:
-        report = compare_models(
-            float_model,
-            integer_model,
+        found = compare_models(
+            reference,
+            tested,
             run=run,
             images=images,
             limit=limit,
+            workers=workers,
             skip_bad_images=skip_bad_images,
+            page=report,
+            csv=csv,
+            overlays=overlay,
+            command=command_line(context),
             on_progress=progress,
         )
-    print_skipped(report.skipped)
+    print_skipped(found.skipped)
     if json:
-        print_json(report)
-    else:
-        _print(report)
+        print_json(found)
+        return
+    _print(found)
+    for what, path in (("report", report), ("layers", csv), ("overlay", overlay)):
+        if path is not None:
+            typer.echo(f"{what}: {path}")
 
 
-def _print(report: "CompareReport") -> None:
-    comparison = report.comparison
-    rows = [
-        [
-            layer.label,
-            layer.operator,
-            f"{layer.sqnr_db:.2f}",
-            f"{100 * layer.saturated_share:.3f}",
-            f"{layer.scale:.6f}",
-            str(layer.zero_point),
-            f"{layer.minimum:.3f}..{layer.maximum:.3f}",
-            f"{layer.grid_minimum:.3f}..{layer.grid_maximum:.3f}",
-        ]
-        for layer in comparison.layers
-    ]
+def _print(found: "CompareReport") -> None:
+    comparison, diagnosis = found.comparison, found.diagnosis
+    for line in (diagnosis.costs_most, diagnosis.why, diagnosis.what_to_do):
+        typer.echo(line)
+    typer.echo()
     print_table(
-        f"{report.integer_model} against {report.float_model}",
-        ["layer", "operator", "SQNR (dB)", "saturated (%)", "scale", "zero point", "float", "grid"],
-        rows,
+        f"{found.tested} against {found.reference}",
+        [
+            "layer",
+            "operator",
+            "SQNR (dB)",
+            "local (dB)",
+            "alone (dB)",
+            "recovered (dB)",
+            "cut off (%)",
+            "levels (%)",
+            "scale",
+            "values",
+            "grid",
+        ],
+        [_row(layer) for layer in comparison.layers],
     )
+    causes = comparison.causes
+    if causes is not None:
+        print_table(
+            "what each cause takes by itself, in dB of PSNR",
+            ["cause", "dB"],
+            [
+                ["weights and biases rounded", f"{causes.weights_db:.4f}"],
+                ["activations rounded and cut off", f"{causes.activations_db:.4f}"],
+                ["  of which cut off", f"{causes.saturation_db:.4f}"],
+                ["grids of input and output", f"{causes.io_grid_db:.4f}"],
+                ["more when together", f"{causes.interaction_db:.4f}"],
+                ["integer arithmetic", f"{causes.kernels_db:.4f}"],
+                ["drop", f"{causes.total_db:.4f}"],
+            ],
+        )
+        typer.echo(
+            f"rounding its output to 8 bits takes {causes.last_rounding_db:.4f} dB from the "
+            "reference, too; the drop is measured after that"
+        )
     for where, names in (
-        ("float", comparison.unmatched_float),
-        ("integer", comparison.unmatched_integer),
+        ("reference", comparison.only_reference),
+        ("tested model", comparison.only_tested),
     ):
         if names:
-            typer.echo(f"tensors that only the {where} model has: {', '.join(names)}")
-    count = len(comparison.images)
+            typer.echo(f"tensors that only the {where} has: {', '.join(names)}")
+    count = len(comparison.pictures)
     typer.echo(
-        f"PSNR against the originals (RGB, {count} images of {report.images}): "
-        f"FP32 {report.float_psnr_db:.3f} dB, integer {report.integer_psnr_db:.3f} dB, "
-        f"drop {report.drop_db:.4f} dB"
+        f"PSNR against the originals (RGB, {count} images of {found.images}): reference "
+        f"{found.reference_psnr_db:.3f} dB, tested {found.tested_psnr_db:.3f} dB, drop "
+        f"{found.drop_db:.4f} dB"
     )
-    weakest = min(comparison.layers, key=lambda layer: layer.sqnr_db)
-    typer.echo(f"lowest SQNR: {weakest.label}, {weakest.sqnr_db:.2f} dB")
-    inner = [layer for layer in comparison.layers if not layer.tied_to_output]
-    clipped = max(inner, key=lambda layer: layer.saturated_share, default=None)
-    if clipped is not None and clipped.saturated_share > _WORTH_SAYING:
-        typer.echo(
-            f"most saturated, output aside: {clipped.label}, "
-            f"{100 * clipped.saturated_share:.3f} % of its values"
-        )
+
+
+def _row(layer: "LayerError") -> list[str]:
+    error, cost = layer.accumulated, layer.cost
+    cut_off = error.saturated_share
+    return [
+        layer.label,
+        layer.operator,
+        f"{error.sqnr_db:.2f}",
+        "" if layer.local is None else f"{layer.local.sqnr_db:.2f}",
+        "" if cost is None else f"{cost.alone_db:.4f}",
+        "" if cost is None else f"{cost.recovered_db:.4f}",
+        f"{100 * cut_off:.3f}" if cut_off > _LEAST_SHARE else "0",
+        "" if error.used_levels is None else f"{100 * error.used_levels:.0f}",
+        f"{layer.scale:.6f}",
+        f"{layer.minimum:.3f}..{layer.maximum:.3f}",
+        f"{layer.grid_minimum:.3f}..{layer.grid_maximum:.3f}",
+    ]

@@ -1,32 +1,39 @@
-"""A float model against its integer model, layer by layer."""
+"""A model against its reference, layer by layer, with what each costs and what to do."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qsr import calibration
-from qsr.analysis.compare import Comparison, compare
-from qsr.calibration.scheme import scheme_named
-from qsr.data.bundled import write_bundled
-from qsr.data.pairs import Pair, find_pairs, lr_images
-from qsr.errors import StudyError, UsageError
+from qsr import __version__
+from qsr.analysis.compare import Instruments, Measured
+from qsr.analysis.diagnosis import diagnose
+from qsr.analysis.panels import Panels, panels
+from qsr.analysis.records import Comparison, Diagnosis
+from qsr.calibration.executor import completed, local_processes
+from qsr.data.pairs import Pair, find_pairs
+from qsr.errors import UsageError
+from qsr.jobs.compared_models import WORDS, NamedModel, found_models
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
-from qsr.jobs.models import load_any, load_float
+from qsr.jobs.new_files import Product, check_new, check_new_folder, make_folder, write_text
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.run_folder import RunFolder, newest_run
+from qsr.jobs.workers import checked_workers
 from qsr.metrics import counted_db
-from qsr.tflite.files import read_model
-from qsr.tflite.runtime import inspect_model
+from qsr.reports import Origin, Subject, comparison_page, layers_csv
+from qsr.reports import overlays as make_overlays
 
-Image = NDArray[np.uint8]
+SHOWN_PICTURES = 6
+"""So many pictures, those that lose most, are drawn on a page."""
 
-BUILT_IN = "xcat"
-WORDS = ("fp32", "int8", "uint8")
-"""What stands for the models of a run folder; the last two are its integer model."""
+_PAGE = Product("the page", ".html", "--report")
+_CSV = Product("the table of layers", ".csv", "--csv")
+_OVERLAYS = "--overlay"
 
 
 @dataclass(frozen=True)
@@ -34,66 +41,79 @@ class CompareReport:
     """What was compared, and what was found.
 
     Attributes:
-        float_model: path of the float model, or where it comes from.
-        integer_model: path of the integer model, or where it comes from.
+        reference: path of the reference, or where it comes from.
+        tested: path of the tested model, or where it comes from.
         images: the folder of the images.
-        comparison: layers and pictures.
+        diagnosis: what costs most, why, and what to do.
+        comparison: layers, causes and pictures.
         skipped: one line on each image that was left out as unusable.
     """
 
-    float_model: str
-    integer_model: str
+    reference: str
+    tested: str
     images: str
+    diagnosis: Diagnosis
     comparison: Comparison
     skipped: tuple[str, ...]
 
     @property
-    def float_psnr_db(self) -> float:
-        """Mean RGB PSNR of the float model, its output rounded to 8 bits, in dB."""
-        return _mean_db([image.float_psnr_db for image in self.comparison.images])
+    def reference_psnr_db(self) -> float:
+        """Mean RGB PSNR of the reference, its output rounded to 8 bits, in dB."""
+        return _mean_db([image.reference_psnr_db for image in self.comparison.pictures])
 
     @property
-    def integer_psnr_db(self) -> float:
-        """Mean RGB PSNR of the integer model, in dB."""
-        return _mean_db([image.integer_psnr_db for image in self.comparison.images])
+    def tested_psnr_db(self) -> float:
+        """Mean RGB PSNR of the tested model, in dB."""
+        return _mean_db([image.tested_psnr_db for image in self.comparison.pictures])
 
     @property
     def drop_db(self) -> float:
-        """How far the integer model lies below the float model, in dB."""
-        return self.float_psnr_db - self.integer_psnr_db
+        """How far the tested model lies below the reference, in dB."""
+        return self.reference_psnr_db - self.tested_psnr_db
 
 
 @dataclass(frozen=True)
-class _Model:
-    """A model and what a person should call it."""
+class _Asked:
+    """Two models, as a worker process gets them."""
 
-    content: bytes
-    source: str
+    reference: NamedModel
+    tested: NamedModel
 
 
 def compare_models(
-    float_model: str = "fp32",
-    integer_model: str = "int8",
+    reference: str = "fp32",
+    tested: str = "int8",
     *,
     run: Path | None = None,
     images: Path | None = None,
     limit: int = 20,
+    workers: int | None = None,
     skip_bad_images: bool = False,
+    page: Path | None = None,
+    csv: Path | None = None,
+    overlays: Path | None = None,
+    command: str = "qsr compare",
     on_progress: Progress = silent,
 ) -> CompareReport:
-    """Compare a float model with its integer model on photographs.
+    """Compare an integer model with its float model, or with another integer one, on photographs.
 
     Args:
-        float_model: a ``.tflite`` path, a zoo name, or ``fp32`` for the float model of the run.
-        integer_model: a ``.tflite`` path, or ``int8`` or ``uint8`` for the integer model of the
-            run. Inside, a model with ``uint8`` input and output is an ``int8`` model too, so
-            either word finds the one that there is.
+        reference: a ``.tflite`` path, a zoo name, or ``fp32`` for the float model of the run.
+        tested: a ``.tflite`` path, or ``int8`` or ``uint8`` for the integer model of the run.
+            Inside, a model with ``uint8`` input and output is an ``int8`` model too, so either word
+            finds the one that there is.
         run: run folder of a search. If None, the newest below ``runs/``; if there is none, the
             built-in XCAT, quantized on the spot with the bundled photographs.
         images: photographs or LR/HR images; if None, the validation images of the run, or the
             bundled photographs.
         limit: at most so many images, evenly spread over the folder.
+        workers: number of processes; as many as there are cores if None. The result is the same.
         skip_bad_images: leave unusable images out instead of stopping.
+        page: where to write a page of HTML with all of it, or None.
+        csv: where to write the layers as a table, or None.
+        overlays: folder to write the layers' errors into, one measurement a file, as Google's
+            Model Explorer reads them; made if missing. Or None.
+        command: what the page says made it.
         on_progress: called while working.
 
     Returns:
@@ -101,106 +121,125 @@ def compare_models(
 
     Raises:
         ImageError: a folder or an image is unusable.
-        ModelError: the models are unusable, or not a float model and its integer model.
+        ModelError: the models are unusable, the tested one is float, or they are not of one
+            network.
         StudyError: ``run`` is no finished run, or its validation images are gone.
-        UsageError: ``limit`` is less than 1, or the words are in the wrong order.
+        UsageError: ``limit`` or ``workers`` is less than 1, the words are in the wrong order, or a
+            file cannot be written.
     """
+    workers = checked_workers(workers)
     if limit < 1:
         raise UsageError(f"--limit must be at least 1, not {limit}")
-    if float_model in WORDS[1:] or integer_model == WORDS[0]:
+    if reference in WORDS[1:] or tested == WORDS[0]:
         raise UsageError("give the float model first: qsr compare fp32 int8")
     check_there([images])
-    words = {float_model, integer_model} & set(WORDS)
-    folder = _run_folder(run) if words or run is not None else None
+    _check_files(page, csv, overlays)
     with TemporaryDirectory(prefix="qsr-") as scratch:
-        if words and folder is None:
-            models = _built_in(Path(scratch), on_progress)
-        else:
-            models = _of_run(folder)
-        photographs = images or _validation_of(folder) or write_bundled(Path(scratch))[1]
-        reference, tested = models(float_model), models(integer_model)
-        facts = inspect_model(reference.content, source=reference.source)
+        models, photographs = found_models(
+            [reference, tested], run, images, Path(scratch), on_progress
+        )
+        asked = _Asked(*models)
+        instruments = _instruments(asked)
         pairs, skipped = usable(
-            _spread(find_pairs(photographs, facts.scale), limit),
-            least_lr=max(facts.smallest_side, LEAST_LR_TO_SCORE),
+            _spread(find_pairs(photographs, instruments.scale), limit),
+            least_lr=max(instruments.smallest_side, LEAST_LR_TO_SCORE),
             skip_bad=skip_bad_images,
             stage="check images",
             on_progress=on_progress,
         )
-
-        def compared(done: int) -> None:
-            on_progress("compare", done, len(pairs))
-
-        result = compare(
-            reference.content,
-            tested.content,
-            _loaded(pairs),
-            float_source=reference.source,
-            integer_source=tested.source,
-            on_image=compared,
+        comparison = instruments.comparison(_all_measured(asked, pairs, workers, on_progress))
+        sources = asked.reference.source, asked.tested.source
+        bundled = Path(scratch) in photographs.parents
+        report = CompareReport(
+            *sources,
+            "bundled photographs" if bundled else str(photographs),
+            diagnose(comparison, reference=asked.reference.name),
+            comparison,
+            skipped,
         )
-    shown = str(photographs) if Path(scratch) not in photographs.parents else "bundled photographs"
-    return CompareReport(reference.source, tested.source, shown, result, skipped)
+        if page is not None:
+            shown = _worst_panels(instruments, comparison, pairs)
+            write_text(page, _page(report, shown, command))
+    if csv is not None:
+        write_text(csv, layers_csv(comparison))
+    if overlays is not None:
+        _write_overlays(overlays, comparison)
+    return report
 
 
-def _run_folder(run: Path | None) -> RunFolder | None:
-    """Return the run that is asked for, checked, or the newest, or None."""
-    if run is None:
-        return newest_run()
-    folder = RunFolder(run)
-    folder.read_summary()
-    return folder
+@lru_cache(maxsize=1)
+def _instruments(asked: _Asked) -> Instruments:
+    """Return what measures two models; made once per process."""
+    return Instruments(
+        asked.reference.content,
+        asked.tested.content,
+        reference_source=asked.reference.source,
+        tested_source=asked.tested.source,
+    )
 
 
-def _of_run(folder: RunFolder | None) -> Callable[[str], _Model]:
-    """Return what finds a model by its path or, if it is a word, in a run folder."""
-
-    def find(model: str) -> _Model:
-        if folder is None or model not in WORDS:
-            return _Model(load_any(model), model)
-        # The summary may have been written below another current folder: its file name counts.
-        integer = folder.path / Path(folder.read_summary()["integer_model"]).name
-        content, source = read_model(folder.float_model if model == "fp32" else integer)
-        return _Model(content, source)
-
-    return find
+def _measured(asked: _Asked, pair: Pair) -> Measured:
+    """Measure one picture; run in a worker."""
+    lr, hr = pair.load()
+    return _instruments(asked).measure(pair.name, lr, hr)
 
 
-def _built_in(scratch: Path, on_progress: Progress) -> Callable[[str], _Model]:
-    """Return what finds a model by its path or, if it is a word, makes it of the built-in one."""
-    candidates, _ = write_bundled(scratch)
-    content = load_float(BUILT_IN)
-
-    def find(model: str) -> _Model:
-        if model not in WORDS:
-            return _Model(load_any(model), model)
-        if model == "fp32":
-            return _Model(content, f"built-in {BUILT_IN}")
-        pairs = find_pairs(candidates, inspect_model(content, source=BUILT_IN).scale)
-
-        def measured(done: int) -> None:
-            on_progress("measure ranges", done, len(pairs))
-
-        table = calibration.collect(content, lr_images(pairs), on_image=measured)
-        integer = calibration.quantize(content, table.merged(), scheme_named(model))
-        return _Model(integer, f"built-in {BUILT_IN} in {model}, from {len(pairs)} bundled images")
-
-    return find
+def _all_measured(
+    asked: _Asked, pairs: Sequence[Pair], workers: int, on_progress: Progress
+) -> list[Measured]:
+    """Measure every picture, in processes; the result is in the pictures' order."""
+    found: dict[int, Measured] = {}
+    with local_processes(min(workers, len(pairs))) as executor:
+        for place, measured in completed(_measured, asked, enumerate(pairs), executor):
+            found[place] = measured
+            on_progress("compare", len(found), len(pairs))
+    return [found[place] for place in range(len(pairs))]
 
 
-def _validation_of(folder: RunFolder | None) -> Path | None:
-    """Return the validation folder of a run.
+def _worst_panels(
+    instruments: Instruments, comparison: Comparison, pairs: Sequence[Pair]
+) -> dict[str, Panels]:
+    """Return panels of the pictures that lose most, the worst first."""
+    ranked = sorted(
+        zip(comparison.pictures, pairs, strict=True), key=lambda one: -(one[0].drop_db or 0.0)
+    )
+    shown = {}
+    for picture, pair in ranked[:SHOWN_PICTURES]:
+        lr, hr = pair.load()
+        shown[picture.name] = panels(lr, *instruments.pictures(lr), picture.worst_crop, hr=hr)
+    return shown
 
-    Raises:
-        StudyError: it is gone.
-    """
-    if folder is None:
-        return None
-    path = Path(folder.read_summary()["validation"])
-    own = folder.photographs / path.name  # the bundled ones move along with the run folder
-    if found := next((place for place in (path, own) if place.is_dir()), None):
-        return found
-    raise StudyError(f"{path}: the validation images of {folder.path} are gone; give --images")
+
+def _page(report: CompareReport, shown: dict[str, Panels], command: str) -> str:
+    """Return the page of a report."""
+    subject = Subject(
+        report.reference,
+        report.tested,
+        report.images,
+        report.reference_psnr_db,
+        report.tested_psnr_db,
+        report.skipped,
+    )
+    origin = Origin(command, __version__, datetime.now(UTC).date().isoformat())
+    return comparison_page(report.comparison, report.diagnosis, subject, origin, panels=shown)
+
+
+def _check_files(page: Path | None, csv: Path | None, overlays: Path | None) -> None:
+    """Check that what is to be written can be, before anything slow is done."""
+    if page is not None:
+        check_new(page, _PAGE)
+    if csv is not None:
+        check_new(csv, _CSV)
+    if overlays is not None:
+        check_new_folder(overlays, _OVERLAYS)
+
+
+def _write_overlays(folder: Path, comparison: Comparison) -> None:
+    """Write each measurement into a file of its own."""
+    make_folder(folder, _OVERLAYS)
+    for name, data in make_overlays(comparison).items():
+        file = re.sub(r"[^a-z]+", "_", name.lower()).strip("_")
+        write_text(folder / f"{file}.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def _spread(pairs: Sequence[Pair], limit: int) -> Sequence[Pair]:
@@ -212,9 +251,3 @@ def _spread(pairs: Sequence[Pair], limit: int) -> Sequence[Pair]:
 
 def _mean_db(values: Sequence[float | None]) -> float:
     return float(np.mean([counted_db(value) for value in values if value is not None]))
-
-
-def _loaded(pairs: Sequence[Pair]) -> Iterator[tuple[str, Image, Image]]:
-    for pair in pairs:
-        lr, hr = pair.load()
-        yield pair.name, lr, hr

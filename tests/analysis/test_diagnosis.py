@@ -337,12 +337,13 @@ class TestThresholds:
         changes = wide | {"minimum": 0.0, "maximum": 0.3}
         assert diagnose(comparison_of(second=changes), reference="x").cause == "none"
 
-    def test_one_layer_of_two(self):
+    def test_only_layer(self):
         """One layer with other weights is a fault of that layer, however few layers there are."""
-        result = comparison_of(third={"stored": stored(weights_off_steps=15.0)})
+        moved = {"stored": stored(weights_off_steps=15.0), "cost": cost(weights_db=MUCH)}
+        result = comparison_of(third=moved)
         layers = [one for one in result.layers if one.name not in {"first", "second"}]
         found = diagnose(replace(result, layers=tuple(layers)), reference="x")
-        assert found.cause == "none"
+        assert (found.cause, found.layer) == ("stored values", "third")
 
     @pytest.mark.parametrize(("drop_db", "good"), [(GOOD_DB - 1e-6, True), (0.0101, False)])
     def test_good(self, drop_db, good):
