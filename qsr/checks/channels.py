@@ -49,8 +49,8 @@ def _dead(label: str, dead: Sequence[int], proved: int, count: int, pictures: in
         code="QSR701",
         where=label,
         problem=f"{len(dead)} of {count} channels ({_listed(dead)}): {', '.join(reasons)}",
-        advice="remove them, which costs nothing and saves their share of the run time, or train "
-        "longer",
+        advice="remove them, which costs nothing and saves their share of the run time, or give "
+        "them new weights by training on with stages.N.revive_dead_channels",
         evidence={"dead_channels": len(dead), "channels": count, "proved_by_weights": proved},
     )
 

@@ -19,8 +19,9 @@ class TrainingLog:
 
     Attributes:
         lines: one per checkpoint, oldest first: ``step``, ``stage``, ``loss`` (mean since the line
-            before), ``learning_rate``, ``validation_psnr_db`` and ``seconds`` (since the line
-            before, or the start of the run).
+            before), ``learning_rate``, ``revived_channels`` (before the first line of a stage;
+            otherwise 0), ``validation_psnr_db`` and ``seconds`` (since the line before, or the
+            start of the run).
     """
 
     def __init__(self, out: Path, step: int) -> None:

@@ -93,6 +93,8 @@ class Stage:
         added_data: train on the added data set too, as the paper's stage 2 adds Flickr2K.
         precision: what convolutions compute in; weights, sums with the anchor and losses stay
             ``float32``. ``bfloat16`` is faster on processors that have it.
+        revive_dead_channels: before the stage, draw new weights for channels that their ReLU has
+            silenced; see :func:`qsr.training.revival.revive_dead_channels`.
     """
 
     loss: Literal["charbonnier", "mse", "mae"] = "charbonnier"
@@ -101,6 +103,7 @@ class Stage:
     peak_rate: float = 25e-4
     added_data: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+    revive_dead_channels: bool = False
 
     def check(self, place: str) -> None:
         """Raise UsageError for values that cannot be trained with.

@@ -19,6 +19,7 @@ from qsr.quiet import import_tensorflow
 from qsr.training.images import ListedImages, TrainingImages, claimed_images
 from qsr.training.log import TrainingLog
 from qsr.training.recipe import Recipe
+from qsr.training.revival import revive_dead_channels
 from qsr.training.run_folder import described, written
 from qsr.training.steps import (
     compiled_steps,
@@ -331,7 +332,11 @@ def _train_stage(run: _Run, log: TrainingLog, number: int, steps: range) -> None
 
     recipe, stage = run.recipe, run.recipe.stages[number - 1]
     model, strategy = run.trainee.network, run.trainee.strategy
+    images = run.images.all if stage.added_data else run.images.training
     stage_start = steps.stop - recipe.training.steps
+    revived = 0
+    if stage.revive_dead_channels and steps.start == stage_start:
+        revived = _revive(model, images, recipe, steps)
     with strategy.scope():
         network = in_precision(model, stage)
         optimizer = new_optimizer(recipe.training, stage)
@@ -345,7 +350,6 @@ def _train_stage(run: _Run, log: TrainingLog, number: int, steps: range) -> None
         teacher = run.trainee.teacher() if run.trainee.teacher else None
     run_steps = compiled_steps(network, optimizer, loss_of(stage), strategy, teacher)
     rates = learning_rates(recipe.training, stage)
-    images = run.images.all if stage.added_data else run.images.training
     started, saved_step = perf_counter(), steps.start
     losses: list[float] = []
     for drawn, batches in _batches(images, recipe, steps):
@@ -367,7 +371,9 @@ def _train_stage(run: _Run, log: TrainingLog, number: int, steps: range) -> None
                     rates[(done - 1 - stage_start) // recipe.training.steps_per_epoch]
                 ),
                 validation_psnr_db=psnr,
+                revived_channels=revived,
             )
+            revived = 0
             step_variable.assign(done)
             with written(f"{run.out / 'checkpoints'}: checkpoint"):
                 manager.save(done)
@@ -387,19 +393,20 @@ def _train_stage(run: _Run, log: TrainingLog, number: int, steps: range) -> None
         )
 
 
+def _revive(model: "tf_keras.Model", images: DecodedPairs, recipe: Recipe, steps: range) -> int:
+    """Revive the channels that the first patches of a stage leave silent; return how many."""
+    patches = _drawn(images, recipe, steps[:STEPS_PER_CALL]).lr
+    seed = recipe.training.seed
+    revived = revive_dead_channels(model, patches.reshape(-1, *patches.shape[2:]), seed=seed)
+    return sum(len(channels) for channels in revived.values())
+
+
 def _batches(images: DecodedPairs, recipe: Recipe, steps: range) -> Iterator[tuple[range, Batches]]:
     """Draw batches in a thread ahead of training; yields the steps that they are for, and them."""
     from concurrent.futures import ThreadPoolExecutor
 
     def draw(some: range) -> tuple[range, Batches]:
-        return some, batches_of_steps(
-            images,
-            some,
-            seed=recipe.training.seed,
-            batch_size=recipe.training.batch_size,
-            lr_size=recipe.training.lr_patch_px,
-            augmentation=recipe.augmentation,
-        )
+        return some, _drawn(images, recipe, some)
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         ahead = None
@@ -409,6 +416,18 @@ def _batches(images: DecodedPairs, recipe: Recipe, steps: range) -> Iterator[tup
                 yield drawn.result()
         if ahead is not None:
             yield ahead.result()
+
+
+def _drawn(images: DecodedPairs, recipe: Recipe, steps: range) -> Batches:
+    """Draw the batches of some steps."""
+    return batches_of_steps(
+        images,
+        steps,
+        seed=recipe.training.seed,
+        batch_size=recipe.training.batch_size,
+        lr_size=recipe.training.lr_patch_px,
+        augmentation=recipe.augmentation,
+    )
 
 
 def _check_finite(
