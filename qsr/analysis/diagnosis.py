@@ -359,7 +359,7 @@ def _of_rounding(comparison: Comparison, costs: CauseCosts, reference: str) -> D
         what_to_do="Nothing; this is about what 8 bits cost."
         if good
         else f"Let the search refine it: qsr search-repdata {reference} --candidates DIR "
-        "--validation DIR --tune --correct-biases. If that is not enough: qsr qat.",
+        "--validation DIR --refine. If that is not enough: qsr qat.",
         layer=dear[0].label if dear else None,
         cause="none" if good else kind,
     )

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from qsr.analysis.records import LayerError
     from qsr.jobs.compare import CompareReport
 
-_LEAST_SHARE = 5e-6
-"""A share that is not printed as 0.000 %."""
+_LEAST_PERCENT = 0.001
+"""A smaller share of values is shown as less than this."""
 
 
 def register(app: typer.Typer) -> None:
@@ -149,7 +149,6 @@ def _print(found: "CompareReport") -> None:
 
 def _row(layer: "LayerError") -> list[str]:
     error, cost = layer.accumulated, layer.cost
-    cut_off = error.saturated_share
     return [
         layer.label,
         layer.operator,
@@ -157,9 +156,15 @@ def _row(layer: "LayerError") -> list[str]:
         "" if layer.local is None else f"{layer.local.sqnr_db:.2f}",
         "" if cost is None else f"{cost.alone_db:.4f}",
         "" if cost is None else f"{cost.recovered_db:.4f}",
-        f"{100 * cut_off:.3f}" if cut_off > _LEAST_SHARE else "0",
+        _percent(error.saturated_share),
         "" if error.used_levels is None else f"{100 * error.used_levels:.0f}",
         f"{layer.scale:.6f}",
         f"{layer.minimum:.3f}..{layer.maximum:.3f}",
         f"{layer.grid_minimum:.3f}..{layer.grid_maximum:.3f}",
     ]
+
+
+def _percent(share: float) -> str:
+    if 0 < 100 * share < _LEAST_PERCENT:
+        return f"<{_LEAST_PERCENT}"
+    return f"{100 * share:.3f}" if share else "0"

@@ -94,6 +94,13 @@ def search_repdata(
             "still spans exactly black to white.",
         ),
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Then all four of the following; each is kept only if it helps.",
+        ),
+    ] = False,
     tuned: Annotated[
         bool,
         typer.Option("--tune", help="Then tune the ranges of the best, end by end."),
@@ -158,10 +165,10 @@ def search_repdata(
             exact=exact,
             equalized=equalized,
             clip_free=clip_free,
-            tuned=tuned,
-            weights_rounded=weights_rounded,
-            ranges_fitted=ranges_fitted,
-            biases_corrected=biases_corrected,
+            tuned=refine or tuned,
+            weights_rounded=refine or weights_rounded,
+            ranges_fitted=refine or ranges_fitted,
+            biases_corrected=refine or biases_corrected,
             keep_clip=keep_clip,
             scheme=scheme,
             pin_io=pin_io,
@@ -231,7 +238,7 @@ def _print(report: "RepdataReport") -> None:
 
 def _all_words(report: "RepdataReport") -> list[str]:
     """Say everything that there is to say, the verdict first."""
-    return [*_words(report), *(_gained(step) for step in report.refinements), *report.notes]
+    return [*_words(report), *(_gained(step) for step in report.steps), *report.notes]
 
 
 def _words(report: "RepdataReport") -> list[str]:

@@ -45,12 +45,14 @@ class Equalization:
     """A float model as integer models are made of it.
 
     Attributes:
+        original: content of the ``.tflite`` file as it was.
         model: content of the ``.tflite`` file: equalized, or as it was.
         gain_db: by how much closer the equalized model's integer model comes to the float model's
             output, as PSNR; None if the network has no layers to equalize.
         kept: whether ``model`` is the equalized one.
     """
 
+    original: bytes
     model: bytes
     gain_db: float | None
     kept: bool
@@ -84,13 +86,13 @@ def equalized_if_better(
     """
     pictures = middles(candidates, least_side)
     if not pictures:
-        return Equalization(model, None, kept=False)
+        return Equalization(model, model, None, kept=False)
     if scheme.per_channel:
         equalized = equalize(model, pictures, source=source)
     else:
         equalized = balance_weights(model, source=source)
     if equalized == model:
-        return Equalization(model, None, kept=False)
+        return Equalization(model, model, None, kept=False)
     pictures = pictures[:: -(-len(pictures) // _MOST_COMPARED)]
     wanted = [Runner(model, source=source).upscale(lr) for lr in pictures]
     plain, better = (
@@ -98,7 +100,7 @@ def equalized_if_better(
     )
     gain = better - plain
     kept = gain >= LEAST_GAIN_DB
-    return Equalization(equalized if kept else model, gain, kept)
+    return Equalization(model, equalized if kept else model, gain, kept)
 
 
 def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -> None:
@@ -140,7 +142,7 @@ def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:
         return None
     if not (isinstance(gain_db, float) or (gain_db is None and not kept)):
         return None
-    return Equalization(model, gain_db, kept=kept)
+    return Equalization(original, model, gain_db, kept=kept)
 
 
 def equalization_notes(found: Equalization | None) -> tuple[str, ...]:

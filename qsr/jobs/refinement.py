@@ -1,14 +1,15 @@
 """What can be done to an integer model once the search has chosen: each step kept if it helps."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import fsum
 
-from qsr.calibration import Interval, Ranges, RangeTable, Scheme, Study, quantize
+from qsr.calibration import Interval, Ranges, RangeTable, Scheme, Study, collect, quantize
 from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.study import best_of
 from qsr.errors import UsageError
+from qsr.jobs.equalization import Equalization
 from qsr.quantization.bias_correction import correct_biases
 from qsr.quantization.fitted_ranges import fitted_ranges
 from qsr.quantization.weight_rounding import round_weights
@@ -55,16 +56,16 @@ class Steps:
     biases_corrected: bool = False
 
     @property
-    def need_pictures(self) -> bool:
-        """Whether any step looks at pictures of the candidates."""
-        return self.weights_rounded or self.ranges_fitted or self.biases_corrected
+    def any(self) -> bool:
+        """Whether anything is to be done."""
+        return any((self.tuned, self.weights_rounded, self.ranges_fitted, self.biases_corrected))
 
     def check(self, scheme: Scheme) -> None:
         """Raise UsageError if a step is not for a scheme."""
         if self.ranges_fitted and scheme.activation_bits != 8:  # noqa: PLR2004
             raise UsageError(
-                f"ranges are fitted (--fit-ranges) for activations of 8 bits, not of "
-                f"{scheme.activation_bits}, which cut nothing off"
+                f"ranges are fitted (--fit-ranges, a part of --refine) for activations of 8 bits, "
+                f"not of {scheme.activation_bits}, which cut nothing off"
             )
 
 
@@ -141,6 +142,40 @@ def refined(
         )
         steps.append(step)
     return Refined(model, ranges, tuple(steps))
+
+
+def equalization_gain(
+    found: Equalization,
+    scheme: Scheme,
+    *,
+    pictures: Sequence[Image],
+    choosing: Score,
+    confirming: Score,
+    source: str,
+) -> Refinement:
+    """Say what equalization, which was kept before the search, gave on images that it never saw.
+
+    Both float models are quantized with the ranges of the same pictures together.
+
+    Args:
+        found: what was kept.
+        scheme: how to quantize.
+        pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
+        choosing: scores a model on the images that chose.
+        confirming: scores it on those that confirm.
+        source: named in errors.
+
+    Raises:
+        ModelError: a model cannot be run or quantized.
+    """
+    named = {str(number): picture for number, picture in enumerate(pictures)}
+    before, after = (
+        quantize(one, collect(one, named, source=source).merged(), scheme, source=source)
+        for one in (found.original, found.model)
+    )
+    return replace(
+        _compared("equalized channels", before, after, choosing, confirming), kept=found.kept
+    )
 
 
 def tuning_gain(

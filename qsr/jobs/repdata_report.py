@@ -102,6 +102,8 @@ class RepdataReport:
         racing: how candidates were dropped early; None if none was.
         shared_images: validation images that are candidates too, or copies of images that chose,
             found by their pixels. They may have helped to choose, and took no part in confirming.
+        equalization: what equalizing the network's channels before the search gave; None if they
+            were not, or if nothing was to be done after the search either.
         refinements: what was done to the chosen model after the search, and what each step gave.
         removed: kinds of the integer model's operators that were removed, as they copy bytes.
         notes: one line on each thing that the user should know.
@@ -139,6 +141,7 @@ class RepdataReport:
     singles: Singles | None
     racing: Racing | None
     shared_images: tuple[str, ...]
+    equalization: Refinement | None
     refinements: tuple[Refinement, ...]
     removed: tuple[str, ...]
     notes: tuple[str, ...]
@@ -151,6 +154,11 @@ class RepdataReport:
     stage_seconds: Mapping[str, float]
     measured_db: tuple[float, ...]
     estimated_db: tuple[float, ...]
+
+    @property
+    def steps(self) -> tuple[Refinement, ...]:
+        """What was done before the search and after it, and what each step gave."""
+        return (*((self.equalization,) if self.equalization else ()), *self.refinements)
 
 
 def model_score(

@@ -191,13 +191,13 @@ def _tried(report: RepdataReport) -> list[Block]:
 
 
 def _refined(report: RepdataReport) -> list[Table]:
-    if not report.refinements:
+    if not report.steps:
         return []
     return [
         Table(
-            "What was done to the chosen model after the search.",
+            "What was done before and after the search, and what each step gave.",
             _REFINEMENTS,
-            tuple(Row(_of_step(step)) for step in report.refinements),
+            tuple(Row(_of_step(step)) for step in report.steps),
         )
     ]
 

@@ -56,7 +56,7 @@ from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.models import load_float, short_name
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.refinement import Refined, Steps, refined
+from qsr.jobs.refinement import Refined, Refinement, Steps, equalization_gain, refined
 from qsr.jobs.repdata_report import Racing, RepdataReport, model_score, singles_of
 from qsr.jobs.run_folder import RUNS, RunFolder
 from qsr.jobs.screen import screen_for
@@ -266,7 +266,7 @@ class _Search:
                     "validation": _measured_on(parts),
                 },
             )
-            if asked.steps.need_pictures:
+            if asked.steps.any:
                 least = max(facts.smallest_side, LEAST_LR_TO_SCORE)
                 self.pictures = middles(candidate_pairs, least)
             report = self._searched(content, table, facts, parts, executor)
@@ -360,6 +360,7 @@ class _Search:
         assert confirmed is not None  # noqa: S101 (asked for)
         with self._stage("refine"):
             final = self._refined(content, study, table, parts, integer_facts)
+            equalized = self._equalization_gain(parts, integer_facts)
         scores = confirmed.best
         if final.model != study.model:
             scores = tuple(PsnrScore(parts.confirmation, integer_facts)(final.model))
@@ -396,6 +397,7 @@ class _Search:
             racing=_racing(race, study, len(full)),
             shared_images=parts.shared,
             removed=written.removed,
+            equalization=equalized,
             refinements=final.steps,
             notes=(
                 *_notes(asked, facts, race),
@@ -430,6 +432,19 @@ class _Search:
             table,
             self.asked.scheme,
             self.asked.steps,
+            pictures=self.pictures,
+            choosing=PsnrScore(parts.selection, facts),
+            confirming=PsnrScore(parts.confirmation, facts),
+            source=self.asked.model,
+        )
+
+    def _equalization_gain(self, parts: HeldOut, facts: ModelFacts) -> Refinement | None:
+        """Measure what equalization gave, where pictures are at hand for the steps after it."""
+        if self.equalization is None or not self.equalization.kept or not self.pictures:
+            return None
+        return equalization_gain(
+            self.equalization,
+            self.asked.scheme,
             pictures=self.pictures,
             choosing=PsnrScore(parts.selection, facts),
             confirming=PsnrScore(parts.confirmation, facts),

@@ -46,9 +46,8 @@ class TestSearch:
     def test_refined(self, qsr, network, on_photos, tmp_path):
         """What tuning and correction gave is told for both halves, with the interval."""
         words = ("search-repdata", network, *on_photos, "--out", tmp_path / "run")
-        words = (*words, "--tune", "--round-weights", "--fit-ranges", "--correct-biases")
-        said = qsr(*words)
-        report = parsed(qsr(*words, "--json").out)
+        said = qsr(*words, "--tune", "--round-weights", "--fit-ranges", "--correct-biases")
+        report = parsed(qsr(*words, "--refine", "--json").out)
         assert [step["step"] for step in report["refinements"]] == [
             "tuned ranges",
             "rounded weights",

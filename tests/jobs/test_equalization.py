@@ -127,7 +127,7 @@ def test_left_alone_is_remembered(network, images, tmp_path, monkeypatch):
 def test_read_back(tmp_path, gain_db, kept):
     """What is kept of a decision is read back as it was, for the same model alone."""
     folder = RunFolder(tmp_path)
-    found = Equalization(b"equalized" if kept else b"original", gain_db, kept=kept)
+    found = Equalization(b"original", b"equalized" if kept else b"original", gain_db, kept=kept)
     keep_equalization(folder, b"original", found)
     assert equalized_before(folder, b"original") == (None if kept and gain_db is None else found)
     assert equalized_before(folder, b"another") is None
@@ -136,7 +136,7 @@ def test_read_back(tmp_path, gain_db, kept):
 def test_read_back_of_earlier_versions(tmp_path):
     """Notes without a word on whether the equalized model was kept are of one that was."""
     folder = RunFolder(tmp_path)
-    found = Equalization(b"equalized", 3.0, kept=True)
+    found = Equalization(b"original", b"equalized", 3.0, kept=True)
     keep_equalization(folder, b"original", found)
     entry = json.loads(folder.equalization.read_text())
     del entry["kept"]

@@ -83,6 +83,7 @@ def search():
         ),
         racing=None,
         shared_images=("e",),
+        equalization=Refinement("equalized channels", 0.005, GAIN, kept=True),
         refinements=(Refinement("corrected biases", 0.002, GAIN, kept=True),),
         removed=(),
         notes=(),
@@ -110,7 +111,8 @@ def test_search(search):
     assert [row[1] for row in texts(models)] == ["30.1000", "30.0000", "~29.9000", "cannot run"]
     assert [row.marked for row in models.rows] == [True, False, False, False]
     assert texts(refinements) == [
-        ["corrected biases", "+0.0020", "+0.0100", "+0.0040", "+0.0160", "yes"]
+        ["equalized channels", "+0.0050", "+0.0100", "+0.0040", "+0.0160", "yes"],
+        ["corrected biases", "+0.0020", "+0.0100", "+0.0040", "+0.0160", "yes"],
     ]
     named = {one.title: one.names for one in blocks(page, Names)}
     assert named["Chosen as representative"] == ("sky",)

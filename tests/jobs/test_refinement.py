@@ -116,5 +116,19 @@ def test_what_does_not_help_is_left_out(espcn, photographs):
 
 
 def test_nothing_asked_nothing_done(run):
-    """A plain search refines nothing."""
-    assert run.refinements == ()
+    """A plain search refines nothing, and measures nothing for it."""
+    assert run.steps == ()
+
+
+def test_equalization_is_measured_on_others(tmp_path):
+    """What equalization gave is told for images that it never saw, as two searches show it."""
+    options = {"strategy": "all", "weights_rounded": True, "workers": 1}
+    found = search_repdata("xcat", out=tmp_path / "equalized", **options)
+    plain = search_repdata("xcat", out=tmp_path / "plain", equalized=False, **options)
+    step = found.equalization
+    assert (step.step, step.kept) == ("equalized channels", True)
+    assert found.steps == (step, *found.refinements)
+    assert plain.equalization is None
+    gain = plain.baseline.drop_db - found.baseline.drop_db
+    assert step.gain_db.mean == pytest.approx(gain, abs=0.003)  # the middles of large pictures
+    assert step.choosing_gain_db > 0
