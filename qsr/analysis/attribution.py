@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsr.analysis.layers import Layer, layers, rounded_activations, stored_values
-from qsr.analysis.left_out_clips import grid_ends, left_out_clips
+from qsr.analysis.left_out_clips import clip_bounds, grid_ends, left_out_clips
 from qsr.analysis.pair import ModelPair
 from qsr.analysis.records import CauseCosts, LayerCost
 from qsr.analysis.view_psnrs import Image, ViewBatch, Watched
@@ -143,7 +143,7 @@ class Attribution:
             View(rounded=self._rounded, ends=ends),
             View(saturated=self._rounded, ends=ends),
             View(ends=own_ends),
-            View(stored=self._stored, rounded=self._rounded, ends=own_ends),
+            View(stored=self._stored.union(self._bounds), rounded=self._rounded, ends=own_ends),
         )
 
     def _of(self, layer: Layer) -> tuple[View, ...]:
@@ -155,7 +155,7 @@ class Attribution:
             View(rounded=layer.rounded, ends=ends),
             View(saturated=layer.rounded, ends=ends),
             View(
-                stored=self._stored - layer.stored,
+                stored=(self._stored - layer.stored).union(self._bounds),
                 rounded=self._rounded - layer.rounded,
                 ends=own_ends,
             ),
@@ -257,11 +257,16 @@ class Attribution:
 
     @cached_property
     def _constants(self) -> dict[int, NDArray[np.float32]]:
-        """The reference's stored values by the numbers of the tested model's."""
+        """The reference's stored values, and bounds of clips, by the tested model's numbers."""
         return {
             index: real_constant(self._pair.reference_graph, of)
             for index, of in self._pair.alignment.constants.items()
-        }
+        } | self._bounds
+
+    @cached_property
+    def _bounds(self) -> dict[int, NDArray[np.float32]]:
+        """The reference's bounds of clips by the numbers of the tested model's."""
+        return clip_bounds(self._pair)
 
     @cached_property
     def _clipped(self) -> dict[int, tuple[float, float]]:

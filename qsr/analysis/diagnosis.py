@@ -96,15 +96,15 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
         return _all_off(comparison, off, len(stored))
     if comparison.causes is None:
         return _by_noise(comparison)
+    ends = _wrong_ends(comparison)
     suspects = sorted(
-        _suspects(comparison, comparison.causes),
+        _suspects(comparison, comparison.causes, wrong_ends=bool(ends)),
         key=lambda one: (-one.avoidable_db, list(CAUSES).index(one.cause)),
     )
     worst = next((one for one in suspects if one.avoidable_db > WORTH_SAYING_DB), None) or next(
         (one for one in suspects if _certain(one)), None
     )
     ends_db = comparison.causes.io_grid_db
-    ends = _wrong_ends(comparison)
     if ends and ends_db > max(WORTH_SAYING_DB, worst.avoidable_db if worst else 0.0):
         return _of_ends(comparison, comparison.causes, ends, reference)
     if worst is not None:
@@ -112,7 +112,7 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
     return _of_rounding(comparison, comparison.causes, reference)
 
 
-def _suspects(comparison: Comparison, costs: CauseCosts) -> list[_Suspect]:
+def _suspects(comparison: Comparison, costs: CauseCosts, *, wrong_ends: bool) -> list[_Suspect]:
     """Return what each layer costs more than it need, by cause."""
     found = []
     for layer in comparison.layers:
@@ -123,7 +123,7 @@ def _suspects(comparison: Comparison, costs: CauseCosts) -> list[_Suspect]:
                 _changed_for_biases(layer, maker),
                 _changed_for_copy(layer, maker, costs),
                 _stored(layer),
-                _cut_off(layer),
+                _cut_off(layer, wrong_ends=wrong_ends),
                 _wide(layer),
             )
             if suspect is not None
@@ -187,11 +187,17 @@ def _stored(layer: LayerError) -> _Suspect | None:
     return _Suspect(layer, layer.cost.weights_db, "stored values")
 
 
-def _cut_off(layer: LayerError) -> _Suspect | None:
-    """Return what a grid costs that does not hold the values."""
-    if layer.cost is None or layer.accumulated.saturated_share < _CUT_OFF:
+def _cut_off(layer: LayerError, *, wrong_ends: bool) -> _Suspect | None:
+    """Return what a grid costs that does not hold the values.
+
+    Behind an end that is read darker or brighter, other values than the reference's reach the
+    grid: there a layer costs no more than what it gets back when it stays in float.
+    """
+    cost = layer.cost
+    if cost is None or layer.accumulated.saturated_share < _CUT_OFF:
         return None
-    return _Suspect(layer, layer.cost.saturation_db, "saturation")
+    most = cost.recovered_db if wrong_ends else cost.saturation_db
+    return _Suspect(layer, min(cost.saturation_db, most), "saturation")
 
 
 def _wide(layer: LayerError) -> _Suspect | None:

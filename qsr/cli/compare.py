@@ -10,7 +10,6 @@ from qsr.cli.options import Json, SkipBadImages
 from qsr.cli.output import print_json, print_skipped, print_table, shown_progress
 
 if TYPE_CHECKING:
-    from qsr.analysis.records import LayerError
     from qsr.jobs.compare import CompareReport
 
 _LEAST_PERCENT = 0.001
@@ -112,7 +111,7 @@ def _print(found: "CompareReport") -> None:
             "values",
             "grid",
         ],
-        [_row(layer) for layer in comparison.layers],
+        _rows(found),
     )
     causes = comparison.causes
     if causes is not None:
@@ -147,21 +146,27 @@ def _print(found: "CompareReport") -> None:
     )
 
 
-def _row(layer: "LayerError") -> list[str]:
-    error, cost = layer.accumulated, layer.cost
-    return [
-        layer.label,
-        layer.operator,
-        f"{error.sqnr_db:.2f}",
-        "" if layer.local is None else f"{layer.local.sqnr_db:.2f}",
-        "" if cost is None else f"{cost.alone_db:.4f}",
-        "" if cost is None else f"{cost.recovered_db:.4f}",
-        _percent(error.saturated_share),
-        "" if error.used_levels is None else f"{100 * error.used_levels:.0f}",
-        f"{layer.scale:.6f}",
-        f"{layer.minimum:.3f}..{layer.maximum:.3f}",
-        f"{layer.grid_minimum:.3f}..{layer.grid_maximum:.3f}",
-    ]
+def _rows(found: "CompareReport") -> list[list[str]]:
+    """Return a row for each layer."""
+    rows = []
+    for layer in found.comparison.layers:
+        error, cost = layer.accumulated, layer.cost
+        rows.append(
+            [
+                layer.label,
+                layer.operator,
+                f"{error.sqnr_db:.2f}",
+                "" if layer.local is None else f"{layer.local.sqnr_db:.2f}",
+                "" if cost is None else f"{cost.alone_db:.4f}",
+                "" if cost is None else f"{cost.recovered_db:.4f}",
+                _percent(error.saturated_share),
+                "" if error.used_levels is None else f"{100 * error.used_levels:.0f}",
+                f"{layer.scale:.6f}",
+                f"{layer.minimum:.3f}..{layer.maximum:.3f}",
+                f"{layer.grid_minimum:.3f}..{layer.grid_maximum:.3f}",
+            ]
+        )
+    return rows
 
 
 def _percent(share: float) -> str:

@@ -116,7 +116,8 @@ def test_local(network, debugged):
         local, row = debugged.layers[name].local, debugged.alone[name]
         own = float(row["mean_squared_error"])
         assert local is not None, name
-        assert local.mse > 0.98 * own, name
+        float_noise = 1e-9 * debugged.layers[name].scale ** 2
+        assert local.mse > 0.98 * own - float_noise, name
         if name in first:
             assert local.mse == pytest.approx(own, rel=0.02)
             off = 0.05 * debugged.layers[name].scale

@@ -198,3 +198,14 @@ def test_wrong_grid_of_an_end(patient, end):
     found, _ = patient.diagnosis(graph.with_grids(grid))
     assert found.cause == "I/O grid"
     assert (found.layer == "output") is (end == "output")
+
+
+def test_calibrated_on_dark_images(patient):
+    """Of a model whose every grid is of dark images, it is the ends that are named.
+
+    Its layers hold what dark pictures give, and that is what reaches them.
+    """
+    dark = {name: (0.65 * lr).astype(np.uint8) for name, lr, _ in patient.photographs}
+    ranges = cal.collect(patient.fp32, dark).merged()
+    found, _ = patient.diagnosis(cal.quantize(patient.fp32, ranges, cal.Scheme(pin_io=False)))
+    assert found.cause == "I/O grid"

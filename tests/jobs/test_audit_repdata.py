@@ -72,7 +72,9 @@ class TestSaturation:
         assert max(tensor.saturation.share for tensor in judged) > 0.01
         for tensor in judged:
             layer = expected[tensor.name]
-            assert tensor.saturation.share == pytest.approx(layer.saturated_share, abs=1e-5)
+            assert tensor.saturation.share == pytest.approx(
+                layer.accumulated.saturated_share, abs=1e-5
+            )
             assert tensor.grid_minimum == pytest.approx(layer.grid_minimum, rel=1e-5, abs=1e-7)
             assert tensor.grid_maximum == pytest.approx(layer.grid_maximum, rel=1e-5, abs=1e-7)
 
