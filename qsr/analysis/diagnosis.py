@@ -32,21 +32,31 @@ CAUSES = {
 WORTH_SAYING_DB = 0.002
 """What could be avoided is not called a fault below this."""
 
+_WORTH_NAMING = 0.1
+"""Nor below this share of the drop: then it is not what costs most."""
+
 GOOD_DB = 0.01
 """Drops up to this are as small as a search leaves them."""
 
 _MOVED_STEPS = 3.0
 """Rounding to the nearest moves a weight by half a step at most, rounding that makes up for other
-weights by one or two."""
+weights by one or two, and by more where that changes hardly anything."""
 
-_DAMAGED_STEPS = 20.0
-"""No way of rounding moves a weight this far."""
+_DAMAGED_STEPS = 60.0
+"""No way of rounding moves a weight this far: the largest of a channel is 127 steps."""
+
+_ONLY_TOGETHER = 2.0
+"""Weights of layers that cost this many times the drop, each layer's by itself, work only together:
+they are those of another training."""
 
 _SAME_SCALE = 0.02
 """By which the scale of biases may differ: TFLite's own tolerance."""
 
 _MOST_LAYERS = 0.6
 """Share of the layers with stored values that must be off for all to be of another making."""
+
+_MOST_BY_ROUNDING_DB = 0.2
+"""Weights of 8 bits that were rounded for what layers give cost less than this, all together."""
 
 _RESCALED = 1.5
 """Channels multiplied by factors this far from one another were rescaled on purpose."""
@@ -92,7 +102,7 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
     reference = shlex.quote(reference)
     stored = [one for one in comparison.layers if one.stored is not None]
     off = [one for one in stored if _off(one)]
-    if len(off) > max(1, _MOST_LAYERS * len(stored)):
+    if len(off) > max(1, _MOST_LAYERS * len(stored)) and _another_making(comparison, off):
         return _all_off(comparison, off, len(stored))
     if comparison.causes is None:
         return _by_noise(comparison)
@@ -101,7 +111,8 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
         _suspects(comparison, comparison.causes, wrong_ends=bool(ends)),
         key=lambda one: (-one.avoidable_db, list(CAUSES).index(one.cause)),
     )
-    worst = next((one for one in suspects if one.avoidable_db > WORTH_SAYING_DB), None) or next(
+    least_db = max(WORTH_SAYING_DB, _WORTH_NAMING * comparison.causes.total_db)
+    worst = next((one for one in suspects if one.avoidable_db > least_db), None) or next(
         (one for one in suspects if _certain(one)), None
     )
     ends_db = comparison.causes.io_grid_db
@@ -110,6 +121,24 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
     if worst is not None:
         return _of_suspect(comparison, comparison.causes, worst, reference)
     return _of_rounding(comparison, comparison.causes, reference)
+
+
+def _another_making(comparison: Comparison, off: Sequence[LayerError]) -> bool:
+    """Whether weights that are off are no rounding of the reference's, as far as can be told.
+
+    Rounding for what layers give moves weights far, too, but each layer still does what it did.
+    """
+    if comparison.causes is None or _most_rescaled(off):
+        return True
+    costs = comparison.causes
+    by_itself = sum(max(one.cost.weights_db, 0.0) for one in off if one.cost is not None)
+    only_together = by_itself > _ONLY_TOGETHER * max(costs.total_db, GOOD_DB)
+    return only_together or costs.weights_db > _MOST_BY_ROUNDING_DB
+
+
+def _most_rescaled(off: Sequence[LayerError]) -> bool:
+    """Whether channels of most of these layers are multiples of the reference's."""
+    return 2 * sum(_rescaled(one.accumulated) for one in off) >= len(off)
 
 
 def _suspects(comparison: Comparison, costs: CauseCosts, *, wrong_ends: bool) -> list[_Suspect]:
@@ -179,12 +208,16 @@ def _steps(layer: LayerError) -> int:
 
 
 def _stored(layer: LayerError) -> _Suspect | None:
-    """Return what stored values cost that are not the reference's, rounded."""
+    """Return what stored values cost that are not the reference's, rounded.
+
+    Of weights that make up for the errors of other layers, nothing is got back in float.
+    """
     if layer.cost is None or layer.stored is None or not _off(layer):
         return None
     if layer.stored.weights_off_steps <= _MOVED_STEPS and _rescaled_biases(layer):
         return None  # the biases are off, but as they would be right on another grid
-    return _Suspect(layer, layer.cost.weights_db, "stored values")
+    avoidable_db = min(layer.cost.weights_db, layer.cost.recovered_db)
+    return _Suspect(layer, avoidable_db, "stored values")
 
 
 def _cut_off(layer: LayerError, *, wrong_ends: bool) -> _Suspect | None:
@@ -383,7 +416,7 @@ def _all_off(comparison: Comparison, off: Sequence[LayerError], stored: int) -> 
         else "The tested model is not the reference with its weights rounded"
     )
     rescaled = [one for one in comparison.layers if _rescaled(one.accumulated)]
-    if 2 * sum(_rescaled(one.accumulated) for one in off) >= len(off):
+    if _most_rescaled(off):
         return Diagnosis(
             costs_most=f"{lost}; what single layers cost cannot be told from these two models.",
             why=f"The channels of {len(rescaled)} inner tensors, such as {rescaled[0].label}, were "

@@ -26,6 +26,7 @@ from qsr.analysis.records import (
     TensorError,
 )
 from qsr.quantization.equalize import equalize
+from qsr.quantization.weight_rounding import round_weights
 
 LITTLE = WORTH_SAYING_DB / 2
 MUCH = 0.3
@@ -116,8 +117,9 @@ def comparison_of(*, causes=None, **changes):
 
 
 def cost(**changes):
-    """The cost of a layer, little but for what is given."""
-    return replace(LayerCost(0.001, 0.0004, 0.0006, 0.0, 0.001), **changes)
+    """The cost of a layer, little but for what is given; what weights cost is got back."""
+    recovered_db = max(0.001, changes.get("weights_db", 0.0))
+    return replace(LayerCost(0.001, 0.0004, 0.0006, 0.0, recovered_db), **changes)
 
 
 def stored(**changes):
@@ -152,7 +154,7 @@ FAULTS = {
         ("stored values", "second"),
     ),
     "weights that no rounding makes": (
-        {"second": {"stored": stored(weights_off_steps=60.0), "cost": cost(weights_db=0.0)}},
+        {"second": {"stored": stored(weights_off_steps=61.0), "cost": cost(weights_db=0.0)}},
         ("stored values", "second"),
     ),
     "biases for another grid": (
@@ -326,9 +328,30 @@ class TestThresholds:
         changes = {
             "stored": stored(weights_off_steps=15.0),
             "accumulated": error(channels=channels),
+            "cost": cost(weights_db=MUCH),
         }
         result = comparison_of(**dict.fromkeys(("first", "second", "third"), changes))
         assert diagnose(result, reference="x").cause == "other weights"
+
+    @pytest.mark.parametrize(("share", "named"), [(0.09, False), (0.11, True)])
+    def test_most_of_the_drop(self, share, named):
+        """A layer that costs a small part of the drop is not named for it."""
+        cut = {
+            "accumulated": error(saturated_high=0.01),
+            "cost": cost(saturation_db=share * MUCH),
+        }
+        spent = costs(activations_db=MUCH - 0.003)
+        found = diagnose(comparison_of(causes=spent, third=cut), reference="x")
+        assert spent.total_db == pytest.approx(MUCH)
+        assert (found.cause == "saturation") == named
+
+    def test_rounded_for_what_layers_give(self):
+        """Weights that moved far but cost little, or give nothing back, are no fault."""
+        moved = stored(weights_off_steps=15.0, bias_off_steps=9.0)
+        cheap = {"stored": moved, "cost": cost(weights_db=LITTLE)}
+        making_up = {"stored": moved, "cost": cost(weights_db=0.003, recovered_db=-0.001)}
+        result = comparison_of(first=cheap, second=making_up, third=cheap)
+        assert diagnose(result, reference="x").cause == "none"
 
     @pytest.mark.parametrize("operator", ["TANH", "LOGISTIC", "INPUT"])
     def test_width_that_is_no_choice(self, operator):
@@ -447,6 +470,17 @@ class TestRealModels:
         assert found.cause == "equalization"
         sound = self.diagnosis(equalized, self.integer_of(equalized, pictures), pictures[:1])
         assert sound.cause not in {"equalization", "other weights"}
+
+    @pytest.mark.parametrize("network", ["trained_xcat", "abpn"])
+    def test_rounded_weights(self, request, network, pictures):
+        """Of a model whose weights were rounded for what layers give, no layer is accused."""
+        model = request.getfixturevalue(network)
+        tested = round_weights(
+            model, self.integer_of(model, pictures), [lr for _, lr, _ in pictures]
+        )
+        assert tested != self.integer_of(model, pictures)
+        found = self.diagnosis(model, tested, pictures[:1])
+        assert found.cause in {"none", "weights", "activations"}
 
     def test_trained_further(self, trained_xcat, pictures):
         """A model whose every weight went on by a few per cent of its range is known as such."""
