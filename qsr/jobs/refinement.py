@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import count
 from math import fsum
 
 from qsr.calibration import Interval, Ranges, RangeTable, Scheme, Study, collect, quantize
@@ -58,7 +59,13 @@ class Steps:
     @property
     def any(self) -> bool:
         """Whether anything is to be done."""
-        return any((self.tuned, self.weights_rounded, self.ranges_fitted, self.biases_corrected))
+        return self.models > 0
+
+    @property
+    def models(self) -> int:
+        """How many models are made and measured."""
+        fitted = len(_CUT_WEIGHTS) if self.ranges_fitted else 0
+        return self.tuned + self.weights_rounded + fitted + self.biases_corrected
 
     def check(self, scheme: Scheme) -> None:
         """Raise UsageError if a step is not for a scheme."""
@@ -95,6 +102,7 @@ def refined(
     choosing: Score,
     confirming: Score,
     source: str,
+    on_model: Callable[[int], None],
 ) -> Refined:
     """Do what is wanted to the chosen model of a search, and keep each step that helps.
 
@@ -108,21 +116,25 @@ def refined(
         choosing: scores a model on the images that chose.
         confirming: scores it on those that confirm.
         source: named in errors.
+        on_model: called with the number of models made and measured so far, of ``wanted.models``.
 
     Raises:
         ModelError: a model cannot be run or quantized.
     """
     choosing, confirming = cache(choosing), cache(confirming)
+    done = count(1)
     model, ranges = study.model, study.best.proposal.ranges(table)
     steps = []
     if wanted.tuned:
         steps.append(
             tuning_gain(study, float_model, table, scheme, choosing=choosing, confirming=confirming)
         )
+        on_model(next(done))
     if wanted.weights_rounded:
         rounded = round_weights(float_model, model, pictures, source=source)
         steps.append(_compared("rounded weights", model, rounded, choosing, confirming))
         model = rounded if steps[-1].kept else model
+        on_model(next(done))
     if wanted.ranges_fitted:
         tried = []
         for weight in _CUT_WEIGHTS:
@@ -133,6 +145,7 @@ def refined(
             if wanted.weights_rounded:
                 other = round_weights(float_model, other, pictures, source=source)
             tried.append((fsum(choosing(other)), other, fitted))
+            on_model(next(done))
         _, other, fitted = max(tried, key=lambda one: one[0])
         steps.append(_compared("fitted ranges", model, other, choosing, confirming))
         model, ranges = (other, fitted) if steps[-1].kept else (model, ranges)
@@ -141,6 +154,7 @@ def refined(
             float_model, model, pictures, choosing=choosing, confirming=confirming, source=source
         )
         steps.append(step)
+        on_model(next(done))
     return Refined(model, ranges, tuple(steps))
 
 

@@ -426,16 +426,22 @@ class _Search:
         facts: ModelFacts,
     ) -> Refined:
         """Do what was asked for after the search."""
+        steps = self.asked.steps
+
+        def measured(done: int) -> None:
+            self.asked.on_progress("refine", done, steps.models)
+
         return refined(
             study,
             content,
             table,
             self.asked.scheme,
-            self.asked.steps,
+            steps,
             pictures=self.pictures,
             choosing=PsnrScore(parts.selection, facts),
             confirming=PsnrScore(parts.confirmation, facts),
             source=self.asked.model,
+            on_model=measured,
         )
 
     def _equalization_gain(self, parts: HeldOut, facts: ModelFacts) -> Refinement | None:

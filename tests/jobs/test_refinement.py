@@ -48,7 +48,13 @@ def test_model_that_is_written_is_the_refined_one(refined, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def rounded(tmp_path_factory):
+def shown():
+    """What a search said of its progress: stage, done, total."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory, shown):
     """The same with its weights rounded, and ranges fitted after that."""
     out = tmp_path_factory.mktemp("rounded")
     return search_repdata(
@@ -58,7 +64,16 @@ def rounded(tmp_path_factory):
         weights_rounded=True,
         ranges_fitted=True,
         workers=1,
+        on_progress=lambda *said: shown.append(said),
     )
+
+
+def test_progress(rounded, shown):
+    """Each model that is made after the search is told as it is measured."""
+    assert rounded.refinements
+    assert [said for said in shown if said[0] == "refine"] == [
+        ("refine", done, 4) for done in (1, 2, 3, 4)
+    ]
 
 
 def test_rounding_and_fitting_are_told(rounded):
