@@ -26,9 +26,9 @@ from qsr.tflite.runtime import ModelFacts, Runner, to_bytes
 
 Doubles = NDArray[np.float64]
 
-_MODELS = 3
-"""PSNRs of the models as they are come first: the reference before its output is rounded, the
-reference, and the tested model. Those of views follow."""
+_MODELS = 4
+"""PSNRs of models come first: the reference in float arithmetic, before and after its output is
+rounded, the reference as it is, and the tested model. Those of views follow."""
 
 _CAUSES = 6
 """The first views: nothing of the tested model, its stored values, its activations, their
@@ -47,7 +47,7 @@ class Attribution:
     """Measures what quantization costs, part by part, on pictures with an original.
 
     If the reference is an integer model, the model in float arithmetic with its stored values and
-    the ends of its grids takes its place.
+    the ends of its grids takes its place; what its own rounding costs is told apart.
 
     Args:
         pair: the two models.
@@ -65,7 +65,8 @@ class Attribution:
             *(view for one in self._layers for view in self._of(one)),
         )
         in_float = [one for one in pair.facts if one.input_dtype == "float32"]
-        self._value_max = in_float[0].value_max if in_float else facts.value_max
+        self.value_max = in_float[0].value_max if in_float else facts.value_max
+        """What white is inside the models, 1 or 255."""
         self._tested = Runner(graph.model, facts, source=pair.tested_source)
         self._kept: dict[View, ViewBatch] = {}
 
@@ -85,7 +86,9 @@ class Attribution:
             ModelError: a model refuses the picture.
         """
         unrounded = np.clip(self._reference.upscale_unrounded(lr), 0.0, PEAK)
-        pictures = (unrounded, to_bytes(unrounded), self._tested.upscale(lr))
+        rounded = to_bytes(unrounded)
+        used = rounded if self._integers is None else self._integers.upscale(lr)
+        pictures = (unrounded, rounded, used, self._tested.upscale(lr))
         of_models = [counted_db(psnr_db(one, hr, shave=RGB_SHAVE)) for one in pictures]
         distinct = dict.fromkeys(self._views)
         found, beyond = self._measured([view for view in distinct if not view.saturated], lr, hr)
@@ -107,7 +110,8 @@ class Attribution:
             it; all outputs of an operator have the same. Left out are layers that could not be
             measured, because their stored values have no counterpart in the reference.
         """
-        unrounded, reference, tested, *of_views = mean_psnrs.tolist()
+        unrounded, in_float, reference, tested = mean_psnrs[:_MODELS].tolist()
+        of_views = mean_psnrs[_MODELS:].tolist()
         base, weights, activations, saturation, ends, everything = of_views[:_CAUSES]
         parts = base - weights, base - activations, base - ends
         causes = CauseCosts(
@@ -116,9 +120,10 @@ class Attribution:
             saturation_db=base - saturation,
             io_grid_db=parts[2],
             kernels_db=everything - tested,
-            interaction_db=reference - everything - sum(parts),
+            interaction_db=in_float - everything - sum(parts),
+            reference_rounding_db=in_float - reference,
             total_db=reference - tested,
-            last_rounding_db=unrounded - reference,
+            last_rounding_db=unrounded - in_float,
         )
         by_tensor: dict[int, LayerCost] = {}
         for place, layer in enumerate(self._layers):
@@ -190,16 +195,25 @@ class Attribution:
             graph,
             [View(ends=end_grids(graph.model))],
             clipped={one.index: grid_ends(graph, one.index) for one in graph.activations},
-            value_max=self._value_max,
+            value_max=self.value_max,
         )
         return Runner(made.model, self._facts_of_views, source=pair.reference_source)
+
+    @cached_property
+    def _integers(self) -> Runner | None:
+        """Runs the reference as it is, if that is an integer model."""
+        pair = self._pair
+        if not pair.reference_facts.quantized:
+            return None
+        graph, facts = pair.reference_graph, pair.reference_facts
+        return Runner(graph.model, facts, source=pair.reference_source)
 
     @cached_property
     def _facts_of_views(self) -> ModelFacts:
         """What views take and give."""
         return replace(
             self._pair.reference_facts,
-            value_max=self._value_max,
+            value_max=self.value_max,
             input_dtype="float32",
             output_dtype="float32",
             quantized=False,
@@ -244,7 +258,7 @@ class Attribution:
             views,
             constants=self._constants,
             clipped=self._clipped,
-            value_max=self._value_max,
+            value_max=self.value_max,
             as_bytes=True,
             also=watched,
         )

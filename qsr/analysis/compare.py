@@ -8,7 +8,7 @@ Pictures are measured one by one, and what is measured adds up: so they can be m
 any order, and give the same result.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,8 +132,8 @@ class Instruments:
             picture_error(name, *self.pictures(lr), hr),
         )
 
-    def comparison(self, measured: Sequence[Measured]) -> Comparison:
-        """Add up what was measured.
+    def comparison(self, measured: Iterable[Measured]) -> Comparison:
+        """Add up what was measured; one picture is held at a time.
 
         Args:
             measured: of each picture, in the order in which they are to be shown.
@@ -141,11 +141,17 @@ class Instruments:
         Raises:
             ModelError: there is none.
         """
-        if not measured:
+        accumulated: Mapping[int, ErrorSums] = {}
+        local: Mapping[int, ErrorSums] = {}
+        psnrs: list[NDArray[np.float64]] = []
+        pictures: list[PictureError] = []
+        for one in measured:
+            accumulated = added([accumulated, one.accumulated])
+            local = added([local, one.local])
+            psnrs += [] if one.psnrs is None else [one.psnrs]
+            pictures.append(one.picture)
+        if not pictures:
             raise ModelError("no pictures to compare the models on; give at least one")
-        accumulated = added(one.accumulated for one in measured)
-        local = added(one.local for one in measured)
-        psnrs = [one.psnrs for one in measured if one.psnrs is not None]
         causes: CauseCosts | None = None
         costs: Mapping[int, LayerCost] = {}
         if psnrs:
@@ -170,7 +176,9 @@ class Instruments:
             only_reference=alignment.only_reference,
             only_tested=alignment.only_tested,
             causes=causes,
-            pictures=tuple(one.picture for one in measured),
+            pictures=tuple(pictures),
+            reference_quantized=self.pair.reference_facts.quantized,
+            value_max=self.attribution.value_max,
         )
 
 
@@ -214,12 +222,14 @@ def compare(
     instruments = Instruments(
         reference, tested, reference_source=reference_source, tested_source=tested_source
     )
-    measured: list[Measured] = []
-    for name, lr, hr in images:
-        measured.append(instruments.measure(name, lr, hr))
-        if on_image is not None:
-            on_image(len(measured))
-    return instruments.comparison(measured)
+
+    def measured() -> Iterator[Measured]:
+        for done, (name, lr, hr) in enumerate(images, start=1):
+            yield instruments.measure(name, lr, hr)
+            if on_image is not None:
+                on_image(done)
+
+    return instruments.comparison(measured())
 
 
 def _check_hr(name: str, lr: Image, hr: Image | None, scale: int) -> None:

@@ -3,24 +3,29 @@
 Two models of one network differ in changes of grid, and in clips: one has a RELU of its own where
 another fused it into a convolution, or left it to the ends of a grid. So what is only converted or
 clipped counts as one family with the tensor that it is made of, the family's head, and operators
-read and make families.
+read and make families. What is converted from a stored value, as float16 models do with all of
+theirs, counts as that stored value.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from qsr.tflite.clips import bounds, is_clip
+from qsr.tflite.float_view import CONVERSIONS
 from qsr.tflite.graph import Graph, Operator
 from qsr.tflite.real_values import holds_reals
 
-CONVERSIONS = {"QUANTIZE", "DEQUANTIZE", "FAKE_QUANT"}
-"""Operators whose result holds what they read, on another grid or none."""
+_KEEPS_VALUES = CONVERSIONS | {"FAKE_QUANT"}
+"""Operators whose result holds what they read, on another grid or none.
+
+FAKE_QUANT takes floats and gives floats, rounded to a grid that no tensor has: what is computed is
+the same with it and without, but a float view cannot leave it out and round its result again."""
 
 COMMUTATIVE = {"ADD", "MAXIMUM", "MINIMUM", "MUL"}
 """Operators whose two operands may change places."""
@@ -92,6 +97,7 @@ class Dataflow:
         self._plain: dict[int, int] = {}
         self._heads: dict[int, int] = {}
         self._spans: dict[int, Span] = {}
+        self._clips: list[Operator] = []
         for operator in graph.operators:
             self._read(operator)
 
@@ -106,6 +112,11 @@ class Dataflow:
     def span(self, index: int) -> Span:
         """Return what clips, fused ones too, let through from a tensor's head to it."""
         return self._spans.get(self.plain(index), _EVERYTHING)
+
+    @property
+    def clips(self) -> tuple[Operator, ...]:
+        """Operators that clip, in the order of execution; bounds are read as they are stored."""
+        return tuple(self._clips)
 
     @cached_property
     def values(self) -> tuple[Value, ...]:
@@ -153,9 +164,12 @@ class Dataflow:
 
     def _read(self, operator: Operator) -> None:
         """Note an operator that converts or clips, or the clip that is fused into another."""
-        if operator.kind in CONVERSIONS:
+        if operator.kind in _KEEPS_VALUES:
             self._plain[operator.outputs[0]] = self.plain(operator.inputs[0])
-        elif is_clip(self.graph, operator):
+            return
+        operator = self._reading_stored(operator)
+        if is_clip(self.graph, operator):
+            self._clips.append(operator)
             (result,), source = operator.outputs, self.plain(operator.inputs[0])
             (lowest, highest), (low, high) = self.span(source), bounds(self.graph, operator)
             self._heads[result] = self.head(source)
@@ -164,6 +178,17 @@ class Dataflow:
             fused = getattr(operator.options, "fusedActivationFunction", None)
             if fused in _FUSED:
                 self._spans.update(dict.fromkeys(operator.outputs, _FUSED[fused]))
+
+    def _reading_stored(self, operator: Operator) -> Operator:
+        """Return an operator as one that reads stored values as they are stored."""
+        plain = [self.plain(index) for index in operator.inputs]
+        return replace(
+            operator,
+            inputs=tuple(
+                stored if stored >= 0 and self.graph.tensors[stored].constant else index
+                for index, stored in zip(operator.inputs, plain, strict=True)
+            ),
+        )
 
     def _value(self, operator: Operator, place: int) -> Value:
         sources = [self.plain(index) for index in operator.inputs if index >= 0]

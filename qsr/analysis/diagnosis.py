@@ -6,14 +6,22 @@ far wider than the values. What is left after those is the price of 8 bits.
 """
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
 
 from qsr.analysis.matching import INPUT
-from qsr.analysis.records import CauseCosts, Comparison, Diagnosis, LayerError, TensorError
+from qsr.analysis.records import (
+    CauseCosts,
+    Comparison,
+    Diagnosis,
+    LayerError,
+    Suspect,
+    TensorError,
+)
 
 CAUSES = {
     "none": "the tested model is as good as the reference",
@@ -41,6 +49,15 @@ GOOD_DB = 0.01
 _MOVED_STEPS = 3.0
 """Rounding to the nearest moves a weight by half a step at most, rounding that makes up for other
 weights by one or two, and by more where that changes hardly anything."""
+
+_NEAREST_STEPS = 0.51
+"""Weights that were rounded to the nearest are no further off than this."""
+
+_MOVED_BIAS_STEPS = 1.0
+"""A bias this far off, in steps of the output's grid, is looked at if it costs something."""
+
+_DROPPED_STEPS = 10.0
+"""Nor biases this far, in steps of the output's grid, where weights are rounded to the nearest."""
 
 _DAMAGED_STEPS = 60.0
 """No way of rounding moves a weight this far: the largest of a channel is 127 steps."""
@@ -73,11 +90,13 @@ _FIXED_GRIDS = {"L2_NORMALIZATION", "LOGISTIC", "LOG_SOFTMAX", "SOFTMAX", "TANH"
 _CUT_OFF = 1e-5
 """Share of values that must lie outside a grid to be called cut off."""
 
+_FEW_PICTURES = 4
+_TOO_FEW = " So few pictures may not show how far the values reach: compare on more."
+
+_ONE_SCALE = " All channels of its kernel share one weight scale, few steps for small weights."
+
 _WIDE = 0.6
 """A grid of whose span the values need less than this is called wide."""
-
-_LARGEST_UNIT = 2.0
-"""A picture whose largest value is below this is one of 0..1, not of 0..255."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,7 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
     Returns:
         Three sentences or so, each of one line.
     """
-    reference = shlex.quote(reference)
+    reference = "FLOAT_MODEL" if comparison.reference_quantized else shlex.quote(reference)
     stored = [one for one in comparison.layers if one.stored is not None]
     off = [one for one in stored if _off(one)]
     if len(off) > max(1, _MOST_LAYERS * len(stored)) and _another_making(comparison, off):
@@ -112,15 +131,41 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
         key=lambda one: (-one.avoidable_db, list(CAUSES).index(one.cause)),
     )
     least_db = max(WORTH_SAYING_DB, _WORTH_NAMING * comparison.causes.total_db)
-    worst = next((one for one in suspects if one.avoidable_db > least_db), None) or next(
-        (one for one in suspects if _certain(one)), None
-    )
+    certain = [] if comparison.reference_quantized else [one for one in suspects if _certain(one)]
+    worst = next((one for one in suspects if one.avoidable_db > least_db), None)
+    worst = worst or (certain[0] if certain else None)
+    if worst is None and comparison.causes.total_db < -WORTH_SAYING_DB:
+        return _better(comparison, comparison.causes)
     ends_db = comparison.causes.io_grid_db
+    named = [one for one in suspects if one.avoidable_db > WORTH_SAYING_DB or one in certain]
     if ends and ends_db > max(WORTH_SAYING_DB, worst.avoidable_db if worst else 0.0):
-        return _of_ends(comparison, comparison.causes, ends, reference)
-    if worst is not None:
-        return _of_suspect(comparison, comparison.causes, worst, reference)
-    return _of_rounding(comparison, comparison.causes, reference)
+        found = _of_ends(comparison, comparison.causes, ends, reference)
+    elif worst is not None:
+        found = _of_suspect(comparison, comparison.causes, worst, reference)
+    else:
+        found = _of_rounding(comparison, comparison.causes, named, reference)
+    return replace(found, suspects=tuple(_as_record(one) for one in named))
+
+
+def _better(comparison: Comparison, costs: CauseCosts) -> Diagnosis:
+    """Say that nothing is wrong, as the tested model is the better one."""
+    count = len(comparison.pictures)
+    return Diagnosis(
+        costs_most=f"The tested model is better than the reference: it gains {-costs.total_db:.4f} "
+        f"dB of PSNR on {_pictures(count)}.",
+        why="What the reference loses by itself is not looked into; compare it with its own float "
+        "model for that."
+        if comparison.reference_quantized
+        else "It was trained, corrected or rounded for what the picture should be.",
+        what_to_do="Nothing.",
+        layer=None,
+        cause="none",
+    )
+
+
+def _as_record(suspect: _Suspect) -> Suspect:
+    layer = suspect.layer
+    return Suspect(layer.label, layer.name, suspect.avoidable_db, suspect.cause)
 
 
 def _another_making(comparison: Comparison, off: Sequence[LayerError]) -> bool:
@@ -144,8 +189,9 @@ def _most_rescaled(off: Sequence[LayerError]) -> bool:
 def _suspects(comparison: Comparison, costs: CauseCosts, *, wrong_ends: bool) -> list[_Suspect]:
     """Return what each layer costs more than it need, by cause."""
     found = []
+    by_name = {layer.name: layer for layer in comparison.layers}
     for layer in comparison.layers:
-        maker = next((one for one in comparison.layers if one.name in layer.after), layer)
+        maker = _maker(layer, by_name)
         found += [
             suspect
             for suspect in (
@@ -160,11 +206,26 @@ def _suspects(comparison: Comparison, costs: CauseCosts, *, wrong_ends: bool) ->
     return found
 
 
+def _maker(layer: LayerError, by_name: Mapping[str, LayerError]) -> LayerError:
+    """Return what computes the values that a layer reads, behind what only takes parts of them."""
+    source = by_name.get(layer.after[0], layer) if layer.after else layer
+    for _ in by_name:  # names need not be unique: never round and round
+        if source.operator not in COPIES or len(source.after) != 1:
+            break
+        source = by_name.get(source.after[0], source)
+    return source
+
+
 def _certain(suspect: _Suspect) -> bool:
     """Whether no quantizer would have made this, so that it is a fault whatever it costs."""
     stored = suspect.layer.stored
-    damaged = stored is not None and stored.weights_off_steps > _DAMAGED_STEPS
-    return suspect.cause == "grid changed" or (suspect.cause == "stored values" and damaged)
+    if suspect.cause == "grid changed":
+        return True
+    if suspect.cause != "stored values" or stored is None:
+        return False
+    nearest = stored.weights_off_steps <= _NEAREST_STEPS
+    dropped = nearest and (stored.bias_off_steps or 0.0) > _DROPPED_STEPS
+    return dropped or stored.weights_off_steps > _DAMAGED_STEPS
 
 
 def _off(layer: LayerError) -> bool:
@@ -212,7 +273,9 @@ def _stored(layer: LayerError) -> _Suspect | None:
 
     Of weights that make up for the errors of other layers, nothing is got back in float.
     """
-    if layer.cost is None or layer.stored is None or not _off(layer):
+    if layer.cost is None or layer.stored is None:
+        return None
+    if not _off(layer) and (layer.stored.bias_off_steps or 0.0) <= _MOVED_BIAS_STEPS:
         return None
     if layer.stored.weights_off_steps <= _MOVED_STEPS and _rescaled_biases(layer):
         return None  # the biases are off, but as they would be right on another grid
@@ -262,7 +325,7 @@ def _needed_share(layer: LayerError) -> float:
 def _wrong_ends(comparison: Comparison) -> list[LayerError]:
     """Return input and output, if their grids are not black to white in 256 steps."""
     ends = [one for one in comparison.layers if one.how == "end"]
-    white = 1.0 if ends and ends[0].maximum <= _LARGEST_UNIT else 255.0
+    white = comparison.value_max
     return [
         one
         for one in ends
@@ -288,8 +351,8 @@ def _of_ends(
         why=f"It counts {grids}, but a phone feeds and shows raw bytes, black to white: pictures "
         f"come out {abs(shift):.2f} of 255 steps {'brighter' if shift > 0 else 'darker'} on "
         "average.",
-        what_to_do="Quantize again with the grids of a picture, which qsr gives both ends: "
-        f"{_quantize(reference)}",
+        what_to_do="Quantize again with the grids of a picture, which qsr gives both ends, and "
+        f"with bright and dark images: {_quantize(reference)}",
         layer=ends[0].label,
         cause="I/O grid",
     )
@@ -305,10 +368,11 @@ def _of_suspect(
         "saturation": (_why_cut_off, _other_images),
         "wide grid": (_why_wide, _other_images),
     }[worst.cause]
+    few = len(comparison.pictures) < _FEW_PICTURES and worst.cause == "wide grid"
     return Diagnosis(
         costs_most=f"{_loses(comparison, costs)}; {layer.label} costs "
         f"{worst.avoidable_db:.4f} dB by itself that need not be.",
-        why=why(layer),
+        why=f"{why(layer)}{_TOO_FEW if few else ''}",
         what_to_do=what_to_do(reference),
         layer=layer.label,
         cause=worst.cause,
@@ -369,7 +433,7 @@ def _quantize_again(reference: str) -> str:
 def _other_images(reference: str) -> str:
     return (
         "Choose other representative images (qsr audit-repdata tells which image did it): qsr "
-        f"search-repdata {reference} --candidates DIR --validation DIR"
+        f"search-repdata {reference} --candidates DIR --validation DIR --refine"
     )
 
 
@@ -377,31 +441,53 @@ def _quantize(reference: str) -> str:
     return f"qsr quantize {reference} --repdata DIR -o OUT.tflite"
 
 
-def _of_rounding(comparison: Comparison, costs: CauseCosts, reference: str) -> Diagnosis:
+def _of_rounding(
+    comparison: Comparison, costs: CauseCosts, named: Sequence[_Suspect], reference: str
+) -> Diagnosis:
     """Say where the price of 8 bits is paid."""
     kind = "weights" if costs.weights_db > costs.activations_db else "activations"
     dear = sorted(
         (one for one in comparison.layers if one.cost is not None),
         key=lambda one: -(one.cost.alone_db if one.cost else 0.0),
     )
+    labels = Counter(one.label for one in dear)
     layers = ", ".join(
-        f"{one.label} {one.cost.alone_db:.4f}" for one in dear[:3] if one.cost is not None
+        f"{one.label if labels[one.label] == 1 else f'{one.label} ({one.operator})'} "
+        f"{one.cost.alone_db:.4f}"
+        for one in dear[:3]
+        if one.cost is not None
     )
     good = costs.total_db <= GOOD_DB
+    stored = dear[0].stored if dear else None
+    shared = kind == "weights" and stored is not None and stored.one_scale
     return Diagnosis(
         costs_most=f"{_loses(comparison, costs)}: weights "
         f"{costs.weights_db:.4f}, activations {costs.activations_db:.4f}, ends "
         f"{costs.io_grid_db:.4f}, together {costs.interaction_db:+.4f}, integer arithmetic "
         f"{costs.kernels_db:+.4f} dB.",
-        why="It is rounding to 8 bits; no grid cuts values off or is far too wide. Most, each by "
-        f"itself: {layers} dB.",
+        why=f"It is rounding to 8 bits{_besides(named)}. Most, each by itself: {layers} dB."
+        f"{_ONE_SCALE if shared else ''}",
         what_to_do="Nothing; this is about what 8 bits cost."
         if good
+        else f"Give each channel a weight scale: qsr quantize {reference} --repdata DIR --scheme "
+        "uint8 -o OUT.tflite. If the hardware takes one per kernel only: --equalize, or qsr "
+        f"search-repdata {reference} --candidates DIR --validation DIR --refine."
+        if shared
         else f"Let the search refine it: qsr search-repdata {reference} --candidates DIR "
         "--validation DIR --refine. If that is not enough: qsr qat.",
         layer=dear[0].label if dear else None,
         cause="none" if good else kind,
     )
+
+
+def _besides(named: Sequence[_Suspect]) -> str:
+    """Say what rounding is not, or what else there is that costs little."""
+    if not named:
+        return "; no grid cuts values off or is far too wide"
+    others = ", ".join(
+        f"{one.layer.label} ({one.cause}, {one.avoidable_db:.4f} dB)" for one in named[:3]
+    )
+    return f" for the most part; a small part need not be: {others}"
 
 
 def _all_off(comparison: Comparison, off: Sequence[LayerError], stored: int) -> Diagnosis:
@@ -491,7 +577,12 @@ def _why_noise(layer: LayerError) -> tuple[str, str]:
     return "activations", "It is rounding; its grid neither cuts values off nor is far too wide."
 
 
+def _pictures(count: int) -> str:
+    return f"{count} pictures" if count > 1 else "the picture"
+
+
 def _loses(comparison: Comparison, costs: CauseCosts) -> str:
-    count = len(comparison.pictures)
-    pictures = f"{count} pictures" if count > 1 else "the picture"
+    pictures = _pictures(len(comparison.pictures))
+    if all(picture.largest_difference == 0 for picture in comparison.pictures):
+        return f"Both models make the same of {pictures}"
     return f"The tested model loses {costs.total_db:.4f} dB of PSNR on {pictures}"

@@ -56,9 +56,9 @@ class TensorPairs:
         clipped, others = self._reference.span(index), self._tested.span(other)
         own = self._reference.graph.tensors[index]
         if has_grid(own):
-            clipped = _common(clipped, _ends(grid_of(own)))
+            clipped = _common(clipped, grid_of(own).ends)
         inside = _same(_common(clipped, others), clipped, grid)
-        if inside and _same(_common(clipped, _ends(grid)), _common(others, _ends(grid)), grid):
+        if inside and _same(_common(clipped, grid.ends), _common(others, grid.ends), grid):
             self._add(self._shown_reference(index), second)
 
     def add_family(self, head: int, other_head: int) -> None:
@@ -101,10 +101,6 @@ class TensorPairs:
 def is_readable(tensor: Tensor) -> bool:
     """Whether a tensor holds real numbers, or integers of one scale."""
     return tensor.dtype == "float32" or has_grid(tensor)
-
-
-def _ends(grid: Grid) -> Span:
-    return grid.minimum, grid.maximum
 
 
 def _common(one: Span, other: Span) -> Span:

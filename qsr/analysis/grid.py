@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsr.tflite.float_view import Bounds, real_ends
 from qsr.tflite.graph import Tensor
 
 _INTEGERS = {"int8", "uint8", "int16"}
@@ -28,14 +29,19 @@ class Grid:
     highest: int
 
     @property
+    def ends(self) -> Bounds:
+        """The smallest and the largest value, in real units."""
+        return real_ends(self.scale, self.zero_point, self.lowest, self.highest)
+
+    @property
     def minimum(self) -> float:
         """The smallest value, in real units."""
-        return self.scale * (self.lowest - self.zero_point)
+        return self.ends[0]
 
     @property
     def maximum(self) -> float:
         """The largest value, in real units."""
-        return self.scale * (self.highest - self.zero_point)
+        return self.ends[1]
 
     def real(self, integers: NDArray[Any]) -> NDArray[np.float32]:
         """Return what integers stand for, of the same shape."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from qsr.analysis.dataflow import Dataflow
 from qsr.analysis.grid import grid_of, has_grid
 from qsr.analysis.pair import ModelPair
-from qsr.tflite.clips import BOUNDED, bounds, is_clip
+from qsr.tflite.clips import BOUNDED, bounds
 from qsr.tflite.float_view import Bounds
 from qsr.tflite.graph import Graph, Operator
 
@@ -80,8 +80,7 @@ def clip_bounds(pair: ModelPair) -> dict[int, NDArray[np.float32]]:
 
 def _compares(flow: Dataflow) -> list[Operator]:
     """Return the clips of a model whose bound is stored, in the order of execution."""
-    graph = flow.graph
-    return [one for one in graph.operators if one.kind in BOUNDED and is_clip(graph, one)]
+    return [one for one in flow.clips if one.kind in BOUNDED]
 
 
 def _slack(bound: float) -> float:
@@ -97,7 +96,4 @@ def grid_ends(graph: Graph, index: int) -> Bounds:
         index: the tensor's number.
     """
     tensor = graph.tensors[index]
-    if not has_grid(tensor):
-        return _NONE
-    grid = grid_of(tensor)
-    return grid.minimum, grid.maximum
+    return grid_of(tensor).ends if has_grid(tensor) else _NONE

@@ -48,8 +48,9 @@ class Alignment:
             same constant of the reference, of the same shape.
         copies: number of a tensor of the tested model that holds what a matched one holds, on
             another grid or in float, to the number of the reference's tensor.
-        only_reference: names of the reference's tensors that were not matched.
-        only_tested: names of the tested model's tensors that were not matched, copies too.
+        only_reference: names of the reference's tensors that were not matched. Left out is what
+            only holds a matched tensor's values, or stored ones, on another grid or in float.
+        only_tested: the same of the tested model.
     """
 
     matches: tuple[Match, ...]
@@ -106,13 +107,12 @@ def align(reference: Graph, tested: Graph) -> Alignment:
     for head, other_head in same.heads.items():
         pairs.add_family(head, other_head)
     matches = _matches(*flows, pairs)
-    matched = {match.tested.index for match in matches}
     return Alignment(
         matches=matches,
         constants=_same_constants(reference, tested, same.operators),
         copies=_copies(flows[1], matches),
-        only_reference=_names_without(reference, {match.reference.index for match in matches}),
-        only_tested=_names_without(tested, matched),
+        only_reference=_names_without(flows[0], {match.reference.index for match in matches}),
+        only_tested=_names_without(flows[1], {match.tested.index for match in matches}),
     )
 
 
@@ -165,6 +165,11 @@ def _copies(tested: Dataflow, matches: tuple[Match, ...]) -> dict[int, int]:
     }
 
 
-def _names_without(graph: Graph, matched: set[int]) -> tuple[str, ...]:
-    """Return the names of the activations that were not matched."""
-    return tuple(tensor.name for tensor in graph.activations if tensor.index not in matched)
+def _names_without(flow: Dataflow, matched: set[int]) -> tuple[str, ...]:
+    """Return the names of the activations whose values are neither matched nor stored."""
+    tensors, known = flow.graph.tensors, {flow.plain(index) for index in matched}
+    return tuple(
+        tensor.name
+        for tensor in flow.graph.activations
+        if (plain := flow.plain(tensor.index)) not in known and not tensors[plain].constant
+    )

@@ -14,16 +14,31 @@ class ChannelErrors:
     """The error of each channel of a tensor, in the order of the channels.
 
     Attributes:
-        sqnr_db: as in :class:`TensorError`.
-        mean_error: as in :class:`TensorError`.
-        max_error: as in :class:`TensorError`.
+        sqnr_db: as in :class:`TensorError`, and so are all but the gain.
+        mse: mean of ``(q - f)^2``.
+        mean_error: mean of ``q - f``.
+        max_error: largest ``|q - f|``.
+        cosine: of the channel alone.
+        saturated_low: share of the channel's values, 0 to 1.
+        saturated_high: share of the channel's values.
         gain: ``sum f q / sum f^2``, what f is multiplied by; 0 without signal.
     """
 
     sqnr_db: tuple[float, ...]
+    mse: tuple[float, ...]
     mean_error: tuple[float, ...]
     max_error: tuple[float, ...]
+    cosine: tuple[float, ...]
+    saturated_low: tuple[float, ...]
+    saturated_high: tuple[float, ...]
     gain: tuple[float, ...]
+
+    @property
+    def saturated_share(self) -> tuple[float, ...]:
+        """Share of each channel's f more than half a step outside the grid, at either end."""
+        return tuple(
+            low + high for low, high in zip(self.saturated_low, self.saturated_high, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,8 @@ class TensorError:
         saturated_low: share of f more than half a step below the grid, 0 to 1.
         saturated_high: share of f more than half a step above the grid.
         used_levels: share of the grid's integers that occur, 0 to 1; None for 16-bit grids.
-        channels: the same for each channel, the last axis.
+        channels: the same for each channel, the last axis. ``used_levels`` is left out: channels
+            share one grid, and each is meant to use a part of it.
     """
 
     sqnr_db: float
@@ -91,6 +107,7 @@ class StoredError:
             scale, over the scale written beside them; of the channel where it is furthest from 1;
             None without biases.
         channel: the output channel whose weights or bias are furthest off.
+        one_scale: whether several output channels share one weight scale (per-tensor weights).
     """
 
     weights_sqnr_db: float
@@ -98,6 +115,7 @@ class StoredError:
     bias_off_steps: float | None
     bias_scale_ratio: float | None
     channel: int
+    one_scale: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,7 +202,10 @@ class CauseCosts:
         kernels_db: what the tested model loses more than all of these together in float arithmetic.
         interaction_db: what all together lose more than ``weights_db``, ``activations_db`` and
             ``io_grid_db`` added up.
-        total_db: the drop: ``weights + activations + io_grid + interaction + kernels``.
+        reference_rounding_db: what rounding its own activations costs the reference, if it is an
+            integer model; all of the above are measured from it in float arithmetic. Else 0.
+        total_db: the drop: ``weights + activations + io_grid + interaction + kernels -
+            reference_rounding``.
         last_rounding_db: what rounding its output to 8 bits takes from the reference; not part of
             the drop, as the reference is measured rounded.
     """
@@ -195,6 +216,7 @@ class CauseCosts:
     io_grid_db: float
     kernels_db: float
     interaction_db: float
+    reference_rounding_db: float
     total_db: float
     last_rounding_db: float
 
@@ -291,6 +313,23 @@ class PictureError:
 
 
 @dataclass(frozen=True)
+class Suspect:
+    """A layer that costs more than it need.
+
+    Attributes:
+        layer: its label.
+        name: of the tensor that it makes, in the reference.
+        avoidable_db: what a better model of the same network would not lose there, by itself.
+        cause: one word of :data:`qsr.analysis.diagnosis.CAUSES`.
+    """
+
+    layer: str
+    name: str
+    avoidable_db: float
+    cause: str
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """What is wrong, in words.
 
@@ -300,6 +339,7 @@ class Diagnosis:
         what_to_do: with a command.
         layer: label of the layer that is named first; None if no single layer stands out.
         cause: one word of :data:`qsr.analysis.diagnosis.CAUSES`.
+        suspects: every layer that costs more than it need, the dearest first.
     """
 
     costs_most: str
@@ -307,6 +347,7 @@ class Diagnosis:
     what_to_do: str
     layer: str | None
     cause: str
+    suspects: tuple[Suspect, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -317,10 +358,12 @@ class Comparison:
         layers: tensors that both models have, in the reference's order of execution.
         only_reference: names of the reference's tensors that the tested model lacks, such as those
             of a folded clip.
-        only_tested: names of the tested model's tensors that the reference lacks, such as those of
-            ``QUANTIZE`` at its ends.
+        only_tested: names of the tested model's tensors that the reference lacks; copies of
+            matched ones, such as ``QUANTIZE`` makes at the ends, are not among them.
         causes: in dB; None if there were no originals to measure against.
         pictures: in the order given.
+        reference_quantized: whether the reference is an integer model, too.
+        value_max: what white is inside the models: 1 or 255.
     """
 
     layers: tuple[LayerError, ...]
@@ -328,3 +371,5 @@ class Comparison:
     only_tested: tuple[str, ...]
     causes: CauseCosts | None
     pictures: tuple[PictureError, ...]
+    reference_quantized: bool
+    value_max: float

@@ -4,8 +4,6 @@ No picture is needed. A weight that was rounded to the nearest is half a step of
 most; one that is further off was cut off at the grid's end, or is another weight.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +11,7 @@ from qsr.analysis.grid import has_grid
 from qsr.analysis.layers import results
 from qsr.analysis.pair import ModelPair
 from qsr.analysis.records import StoredError
+from qsr.analysis.sums import ratio_db
 from qsr.tflite.graph import Graph, Operator
 from qsr.tflite.real_values import bias_of, counted_bias_scale, real_constant, spread
 
@@ -33,7 +32,8 @@ def stored_errors(pair: ModelPair) -> dict[int, StoredError]:
 
     Returns:
         Number of the tested model's tensor to the error of what the operator that makes it stores.
-        Left out are operators whose weights, if any, have no counterpart in the reference.
+        Left out are operators whose weights, if any, have no counterpart in the reference, or are
+        left in float.
 
     Raises:
         ModelError: stored values cannot be read.
@@ -53,7 +53,7 @@ def _stored_error(pair: ModelPair, operator: Operator) -> StoredError | None:
     paired = [index for index in operator.inputs if index in pair.alignment.constants]
     bias = bias_of(operator)
     weights = [index for index in paired if index != bias]
-    if not weights:
+    if not weights or not all(graph.tensors[index].quantized for index in weights):
         return None
     signal = noise = 0.0
     steps: list[Doubles] = []
@@ -72,11 +72,12 @@ def _stored_error(pair: ModelPair, operator: Operator) -> StoredError | None:
         bias_off = (np.abs(off) / float(output.scale[0])).reshape(-1)
     worst = weights_off if bias_off is None else np.maximum(weights_off, bias_off)
     return StoredError(
-        weights_sqnr_db=_ratio_db(signal, noise),
+        weights_sqnr_db=ratio_db(signal, noise),
         weights_off_steps=float(weights_off.max()),
         bias_off_steps=None if bias_off is None else float(bias_off.max()),
         bias_scale_ratio=_bias_scale_ratio(graph, operator),
         channel=int(worst.argmax()),
+        one_scale=max(len(graph.tensors[index].scale) for index in weights) == 1 < len(worst),
     )
 
 
@@ -101,10 +102,3 @@ def _per_channel(operator: Operator, steps: Doubles) -> Doubles:
         return steps.reshape(1)
     axis = 0 if operator.kind in _CHANNELS_FIRST else -1
     return np.asarray(np.moveaxis(steps, axis, 0).reshape(steps.shape[axis], -1).max(axis=1))
-
-
-def _ratio_db(signal: float, noise: float) -> float:
-    """Signal over noise in dB: infinite without noise, minus infinite without signal."""
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf

@@ -38,8 +38,8 @@ class ErrorSums:
         noise: sum of (q - f)^2, per channel.
         error: sum of q - f, per channel.
         max_error: largest abs(q - f), per channel.
-        saturated_low: number of values of f more than half a step below the grid.
-        saturated_high: number of values of f more than half a step above it.
+        saturated_low: number of values of f more than half a step below the grid, per channel.
+        saturated_high: number of values of f more than half a step above it, per channel.
         minimum: smallest f.
         maximum: largest f.
         levels: how often each of the grid's integers occurs, ``(levels,)``; None for a grid of more
@@ -56,8 +56,8 @@ class ErrorSums:
     noise: Doubles
     error: Doubles
     max_error: Doubles
-    saturated_low: int
-    saturated_high: int
+    saturated_low: Counts
+    saturated_high: Counts
     minimum: float
     maximum: float
     levels: Counts | None
@@ -103,13 +103,13 @@ class ErrorSums:
         signal, tested_signal = float(self.signal.sum()), float(self.tested_signal.sum())
         noise, product = float(self.noise.sum()), float(self.product.sum())
         return TensorError(
-            sqnr_db=_ratio_db(signal, noise),
+            sqnr_db=ratio_db(signal, noise),
             mse=noise / total,
             mean_error=float(self.error.sum()) / total,
             max_error=float(self.max_error.max()),
             cosine=_cosine(product, signal, tested_signal),
-            saturated_low=self.saturated_low / total,
-            saturated_high=self.saturated_high / total,
+            saturated_low=int(self.saturated_low.sum()) / total,
+            saturated_high=int(self.saturated_high.sum()) / total,
             used_levels=(
                 None
                 if self.levels is None
@@ -117,11 +117,22 @@ class ErrorSums:
             ),
             channels=ChannelErrors(
                 sqnr_db=tuple(
-                    _ratio_db(float(self.signal[place]), float(self.noise[place]))
+                    ratio_db(float(self.signal[place]), float(self.noise[place]))
                     for place in range(channels)
                 ),
+                mse=tuple((self.noise / self.count).tolist()),
                 mean_error=tuple((self.error / self.count).tolist()),
                 max_error=tuple(self.max_error.tolist()),
+                cosine=tuple(
+                    _cosine(
+                        float(self.product[place]),
+                        float(self.signal[place]),
+                        float(self.tested_signal[place]),
+                    )
+                    for place in range(channels)
+                ),
+                saturated_low=tuple((self.saturated_low / self.count).tolist()),
+                saturated_high=tuple((self.saturated_high / self.count).tolist()),
                 gain=tuple(
                     float(self.product[place] / self.signal[place]) if self.signal[place] else 0.0
                     for place in range(channels)
@@ -191,6 +202,18 @@ def bin_ends(grid: Grid) -> tuple[float, float]:
     return grid.minimum - margin, grid.maximum + margin
 
 
+def ratio_db(signal: float, noise: float) -> float:
+    """Return signal over noise in dB: infinite without noise, minus infinite without signal.
+
+    Args:
+        signal: sum of squares.
+        noise: the same.
+    """
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
 def _chunk_sums(values: NDArray[Any], integers: NDArray[Any], grid: Grid) -> ErrorSums:
     """Compare what fits into the cache, ``(rows, channels)``."""
     reference = values.astype(np.float64)
@@ -207,8 +230,8 @@ def _chunk_sums(values: NDArray[Any], integers: NDArray[Any], grid: Grid) -> Err
         noise=_per_channel(np.add, np.square(error)),
         error=_per_channel(np.add, error),
         max_error=_per_channel(np.maximum, np.abs(error)),
-        saturated_low=int(np.count_nonzero(reference < lowest)),
-        saturated_high=int(np.count_nonzero(reference > highest)),
+        saturated_low=_counted(reference < lowest),
+        saturated_high=_counted(reference > highest),
         minimum=float(reference.min()),
         maximum=float(reference.max()),
         levels=_levels(integers, grid),
@@ -228,6 +251,12 @@ def _per_channel(combine: np.ufunc, values: Doubles) -> Doubles:
     return np.asarray(combine.reduce(np.concatenate([first, values[whole:]]), axis=0), np.float64)
 
 
+def _counted(chosen: NDArray[np.bool_]) -> Counts:
+    """Count what is chosen of each channel, ``(rows, channels)``; what is not costs no time."""
+    channels = chosen.shape[1]
+    return np.bincount(np.flatnonzero(chosen) % channels, minlength=channels)
+
+
 def _levels(integers: NDArray[Any], grid: Grid) -> Counts | None:
     """Count how often each of a grid's integers occurs; None if it has too many."""
     count = grid.highest - grid.lowest + 1
@@ -242,13 +271,6 @@ def _bins(values: Doubles, grid: Grid) -> Counts:
     places = (values - start) * (BINS / (stop - start))
     places = np.fmin(np.fmax(places, 0.0), BINS - 1)  # unlike clip, these leave no NaN
     return np.bincount(places.ravel().astype(np.int64), minlength=BINS)
-
-
-def _ratio_db(signal: float, noise: float) -> float:
-    """Signal over noise in dB: infinite without noise, minus infinite without signal."""
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
 def _cosine(product: float, signal: float, tested_signal: float) -> float:

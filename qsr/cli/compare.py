@@ -125,6 +125,11 @@ def _print(found: "CompareReport") -> None:
                 ["grids of input and output", f"{causes.io_grid_db:.4f}"],
                 ["more when together", f"{causes.interaction_db:.4f}"],
                 ["integer arithmetic", f"{causes.kernels_db:.4f}"],
+                *(
+                    [["the reference's own rounding", f"{-causes.reference_rounding_db:.4f}"]]
+                    if causes.reference_rounding_db
+                    else []
+                ),
                 ["drop", f"{causes.total_db:.4f}"],
             ],
         )

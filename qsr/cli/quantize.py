@@ -193,6 +193,10 @@ def _print(report: "SchemesReport") -> None:
         *("qsr", "evaluate", first.model, *(one.integer_model for one in report.quantized)),
         *("--data", "DIR"),
     )
+    print_next(
+        "and where, and why",
+        *("qsr", "compare", first.model, first.integer_model, "--images", "DIR"),
+    )
 
 
 def _print_made(report: "QuantizeReport") -> None:

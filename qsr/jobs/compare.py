@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -98,7 +98,8 @@ def compare_models(
     """Compare an integer model with its float model, or with another integer one, on photographs.
 
     Args:
-        reference: a ``.tflite`` path, a zoo name, or ``fp32`` for the float model of the run.
+        reference: a ``.tflite`` path, a zoo name, or ``fp32`` for the float model of the run;
+            ``int8`` or ``uint8`` too, if ``tested`` is a path.
         tested: a ``.tflite`` path, or ``int8`` or ``uint8`` for the integer model of the run.
             Inside, a model with ``uint8`` input and output is an ``int8`` model too, so either word
             finds the one that there is.
@@ -130,7 +131,7 @@ def compare_models(
     workers = checked_workers(workers)
     if limit < 1:
         raise UsageError(f"--limit must be at least 1, not {limit}")
-    if reference in WORDS[1:] or tested == WORDS[0]:
+    if tested == WORDS[0] or {reference, tested} <= set(WORDS[1:]):
         raise UsageError("give the float model first: qsr compare fp32 int8")
     check_there([images])
     _check_files(page, csv, overlays)
@@ -186,14 +187,18 @@ def _measured(asked: _Asked, pair: Pair) -> Measured:
 
 def _all_measured(
     asked: _Asked, pairs: Sequence[Pair], workers: int, on_progress: Progress
-) -> list[Measured]:
-    """Measure every picture, in processes; the result is in the pictures' order."""
-    found: dict[int, Measured] = {}
+) -> Iterator[Measured]:
+    """Measure every picture, in processes; yields them in order, and holds those that overtook."""
+    waiting: dict[int, Measured] = {}
+    due = 0
     with local_processes(min(workers, len(pairs))) as executor:
-        for place, measured in completed(_measured, asked, enumerate(pairs), executor):
-            found[place] = measured
-            on_progress("compare", len(found), len(pairs))
-    return [found[place] for place in range(len(pairs))]
+        measured = completed(_measured, asked, enumerate(pairs), executor)
+        for done, (place, one) in enumerate(measured, start=1):
+            on_progress("compare", done, len(pairs))
+            waiting[place] = one
+            while due in waiting:
+                yield waiting.pop(due)
+                due += 1
 
 
 def _worst_panels(

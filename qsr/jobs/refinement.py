@@ -12,7 +12,7 @@ from qsr.calibration.study import best_of
 from qsr.errors import UsageError
 from qsr.jobs.equalization import Equalization
 from qsr.quantization.bias_correction import correct_biases
-from qsr.quantization.fitted_ranges import fitted_ranges
+from qsr.quantization.fitted_ranges import count_values
 from qsr.quantization.weight_rounding import round_weights
 from qsr.tflite.runtime import Image
 
@@ -130,19 +130,20 @@ def refined(
             tuning_gain(study, float_model, table, scheme, choosing=choosing, confirming=confirming)
         )
         on_model(next(done))
-    if wanted.weights_rounded:
+    rounding = wanted.weights_rounded
+    if rounding:
         rounded = round_weights(float_model, model, pictures, source=source)
         steps.append(_compared("rounded weights", model, rounded, choosing, confirming))
-        model = rounded if steps[-1].kept else model
+        rounding = steps[-1].kept
+        model = rounded if rounding else model
         on_model(next(done))
     if wanted.ranges_fitted:
+        counted = count_values(float_model, table.merged(), pictures, source=source)
         tried = []
         for weight in _CUT_WEIGHTS:
-            fitted = fitted_ranges(
-                float_model, table.merged(), pictures, cut_weight=weight, source=source
-            )
+            fitted = counted.fitted(weight)
             other = quantize(float_model, fitted, scheme, source=source)
-            if wanted.weights_rounded:
+            if rounding:
                 other = round_weights(float_model, other, pictures, source=source)
             tried.append((fsum(choosing(other)), other, fitted))
             on_model(next(done))

@@ -7,6 +7,7 @@ values; here the values are counted).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,60 +30,83 @@ _SHARES = np.linspace(0.2, 1.0, 161)
 """How much of each end of the widest range is kept; those that are tried."""
 
 
-def fitted_ranges(
-    model: bytes,
-    ranges: Ranges,
-    images: Sequence[Image],
-    *,
-    cut_weight: float = 1.0,
-    source: str = "model",
-) -> Ranges:
-    """Return the ranges of least squared error, for activations of 8 bits.
+@dataclass(frozen=True)
+class CountedValues:
+    """How often the values of each grid occur.
 
-    For each grid the sum over all values of ``step**2 / 12`` is made small, plus ``cut_weight``
-    times the squares of what is cut off. What is added to a tensor of the picture's grid, with a
-    sum of that grid, gets the picture's step where cutting it to that grid costs less: the sum is
-    then exact, and nothing is rounded twice.
+    Attributes:
+        ranges: of the activations, as wide as they may become.
+        grids: those whose range is not known beforehand.
+        counts: ``(bins,)`` of each grid, over its range.
+        aligned: of each grid, the range of the picture's step if it is added to one of that grid.
+    """
+
+    ranges: Ranges
+    grids: tuple[SharedGrid, ...]
+    counts: tuple[NDArray[np.int64], ...]
+    aligned: tuple[Range | None, ...]
+
+    def fitted(self, cut_weight: float) -> Ranges:
+        """Return the ranges of least squared error, for activations of 8 bits.
+
+        For each grid the sum over all values of ``step**2 / 12`` is made small, plus ``cut_weight``
+        times the squares of what is cut off. What is added to a tensor of the picture's grid, with
+        a sum of that grid, gets the picture's step where cutting it to that grid costs less: the
+        sum is then exact, and nothing is rounded twice.
+
+        Args:
+            cut_weight: 1 for the least squared error on what was counted; more if values cut off
+                disturb more than their squares say, or if other images may hold larger ones.
+
+        Returns:
+            The same ranges, with others for all grids that are not known beforehand.
+
+        Raises:
+            UsageError: a weight that is not positive.
+        """
+        if not cut_weight > 0:
+            raise UsageError(f"a weight of {cut_weight} for what is cut off; give a positive one")
+        known: dict[str, Range] = {}
+        for grid, count, aligned in zip(self.grids, self.counts, self.aligned, strict=True):
+            best = _best_range(grid, count, cut_weight, aligned)
+            known.update(dict.fromkeys(grid.tensors, best))
+        return self.ranges.with_known(known)
+
+
+def count_values(
+    model: bytes, ranges: Ranges, images: Sequence[Image], *, source: str = "model"
+) -> CountedValues:
+    """Count the values of a float model's activations.
 
     Args:
         model: content of a float ``.tflite`` file.
         ranges: of its activations, as wide as they may become.
-        images: LR pictures ``(h, w, 3)`` ``uint8`` that values are counted on.
-        cut_weight: 1 for the least squared error on these images; more if values that are cut off
-            disturb more than their squares say, or if other images may hold larger ones.
+        images: LR pictures ``(h, w, 3)`` ``uint8``.
         source: named in errors.
-
-    Returns:
-        The same, with other ranges for all grids that are not known beforehand.
 
     Raises:
         ModelError: the model cannot be run.
-        UsageError: no image, or a weight that is not positive.
+        UsageError: no image.
     """
     if not images:
         raise UsageError("no images to count values on")
-    if not cut_weight > 0:
-        raise UsageError(f"a weight of {cut_weight} for what is cut off; give a positive one")
     graph = Graph(model, source=source)
-    free = [grid for grid in shared_grids(graph, ranges) if not grid.fixed]
+    free = tuple(grid for grid in shared_grids(graph, ranges) if not grid.fixed)
     made = [_makers(graph, grid) for grid in free]
     counts = [np.zeros(_BINS, np.int64) for _ in free]
     tensors = [index for makers in made for index in makers]
-    if not tensors:
-        return ranges
-    runner = reading_runner(model, tensors, source=source)
-    for image in images:
-        for window in runner.windows(image):
-            for place, (grid, makers) in enumerate(zip(free, made, strict=True)):
-                for index in makers:
-                    counts[place] += _counted(runner.kept(index, window), grid)
+    if tensors:
+        runner = reading_runner(model, tensors, source=source)
+        for image in images:
+            for window in runner.windows(image):
+                for place, (grid, makers) in enumerate(zip(free, made, strict=True)):
+                    for index in makers:
+                        counts[place] += _counted(runner.kept(index, window), grid)
     addends = _picture_steps(graph)
-    known: dict[str, Range] = {}
-    for grid, count in zip(free, counts, strict=True):
-        aligned = next((addends[name] for name in grid.tensors if name in addends), None)
-        best = _best_range(grid, count, cut_weight, aligned)
-        known.update(dict.fromkeys(grid.tensors, best))
-    return ranges.with_known(known)
+    aligned = tuple(
+        next((addends[name] for name in grid.tensors if name in addends), None) for grid in free
+    )
+    return CountedValues(ranges, free, tuple(counts), aligned)
 
 
 def _makers(graph: Graph, grid: SharedGrid) -> list[int]:

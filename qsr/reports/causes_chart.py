@@ -16,6 +16,9 @@ def causes_figure(causes: CauseCosts) -> Figure:
         ("interaction", causes.interaction_db),
         ("integer kernels", causes.kernels_db),
     ]
+    if causes.reference_rounding_db:
+        parts.append(("reference's own", -causes.reference_rounding_db))
+    count = len(parts)
     starts = np.concatenate([[0.0], np.cumsum([value for _, value in parts])])
     described = ", ".join(f"{name} {value:+.4f} dB" for name, value in parts)
     with drawing(
@@ -27,12 +30,12 @@ def causes_figure(causes: CauseCosts) -> Figure:
         axes = one.axes()
         rows = [*parts, ("whole drop", causes.total_db), ("last rounding", causes.last_rounding_db)]
         lefts = [*starts[:-1], 0.0, 0.0]
-        places = [0, 1, 2, 3, 4, 5.2, 6.6]
+        places = [*range(count), count + 0.2, count + 1.6]
         colours = [*[FIRST if value >= 0 else SECOND for _, value in parts], INK, MUTED]
         for place, left, (_, value), colour in zip(places, lefts, rows, colours, strict=True):
             axes.barh(place, value, left=left, height=0.66, color=colour)
             axes.annotate(
-                f"{value:+.4f}" if place < 5 else f"{value:.4f}",  # noqa: PLR2004 (parts have signs)
+                f"{value:+.4f}" if place < count else f"{value:.4f}",  # parts have signs
                 (max(left, left + value), place),
                 xytext=(4, 0),
                 textcoords="offset points",
@@ -48,7 +51,7 @@ def causes_figure(causes: CauseCosts) -> Figure:
             linewidth=0,
             hatch="////",
         )
-        for place, joint in zip(places[:5], starts[1:], strict=True):
+        for place, joint in zip(places[:count], starts[1:], strict=True):
             axes.plot([joint, joint], [place - 0.33, place + 1.33], color=MUTED, linewidth=0.7)
         axes.set_yticks(places, [name for name, _ in rows])
         axes.invert_yaxis()
@@ -62,6 +65,7 @@ def causes_figure(causes: CauseCosts) -> Figure:
         "Each bar begins where the one above ends, so that the parts add up to the whole drop; a "
         "part in the other colour, to the left, gives something back. Hatched: saturation, a part "
         f"of the activations ({causes.saturation_db:.4f} dB). Interaction is what all together "
-        "lose more than each by itself. The last rounding, to 8 bits, is taken from the reference "
-        "as well and is no part of the drop.",
+        "lose more than each by itself; the reference's own, if it is an integer model, what its "
+        "rounding costs that model already. The last rounding, to 8 bits, is taken from the "
+        "reference as well and is no part of the drop.",
     )

@@ -31,7 +31,7 @@ _READING = (
     "First: how often the reference's values occur, on a logarithmic scale. Shaded, between dotted "
     "lines, is what the grid of the tested model holds; hatched values lie beyond and are cut off. "
     "Then: of each channel, SQNR, bias in steps of the grid, and gain, what its values are "
-    "multiplied by: 1 where nothing is wrong."
+    "multiplied by: 1 where nothing is wrong; and which share of its values is cut off, if any is."
 )
 
 

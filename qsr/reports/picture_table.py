@@ -30,8 +30,8 @@ _COLUMNS = (
     Column("worst crop", "Where the two differ most; below, where that is.", "MSE in"),
     Column(
         "flattened %",
-        "Neighbours in smooth areas that differ in the reference and are equal in the tested "
-        "model; below, the smooth share of the picture.",
+        "Of the steps between neighbours that the reference has in smooth areas, the share that "
+        "the tested model lacks on balance; below, the smooth share of the picture.",
         "banding",
     ),
     Column("contrast", "Height of steps there, over the reference's.", "banding"),

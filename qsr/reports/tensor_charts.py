@@ -92,7 +92,7 @@ def histogram_figure(layer: LayerError, name: str) -> Figure | None:
 
 
 def channels_figure(layer: LayerError, name: str) -> Figure:
-    """Draw SQNR, bias and gain of each channel of a tensor.
+    """Draw SQNR, bias and gain of each channel of a tensor; and what is cut off, if anything is.
 
     Args:
         layer: the tensor; its local error is shown, or the accumulated one if there is none.
@@ -103,14 +103,19 @@ def channels_figure(layer: LayerError, name: str) -> Figure:
     channels = error.channels
     steps = [value / layer.scale for value in channels.mean_error]
     worst = int(np.argmin(channels.sqnr_db))
+    cut_off = [100 * share for share in channels.saturated_share]
+    most = int(np.argmax(cut_off))
+    saturated = f" Of channel {most}, {cut_off[most]:.3g} % are cut off." if any(cut_off) else ""
     with drawing(
         name,
         f"Channels of {layer.label}, {kind} error: the worst is channel {worst} with "
         f"{decibels(channels.sqnr_db[worst])}{' dB' if isfinite(channels.sqnr_db[worst]) else ''}, "
-        f"bias {steps[worst]:+.3f} steps.",
-        3.2,
+        f"bias {steps[worst]:+.3f} steps.{saturated}",
+        3.9 if saturated else 3.2,
     ) as one:
-        upper, middle, lower = one.figure.subplots(3, 1, sharex=True, height_ratios=[3, 2, 2])
+        heights = [3, 2, 2, 2] if saturated else [3, 2, 2]
+        rows = one.figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+        upper, middle, lower, *rest = rows
         _draw_channels_sqnr(upper, channels)
         middle.bar(range(len(steps)), steps, color=SECOND)
         middle.axhline(0, color=MUTED, linewidth=0.8)
@@ -119,10 +124,20 @@ def channels_figure(layer: LayerError, name: str) -> Figure:
         lower.axhline(1, color=MUTED, linewidth=0.8)
         lower.margins(y=0.25)
         lower.set_ylabel("gain")
-        lower.set_xlabel("channel")
-        lower.xaxis.get_major_locator().set_params(integer=True)
-        lower.set_xlim(-0.7, len(steps) - 0.3)
-        for axes in (upper, middle, lower):
+        for axes in rest:
+            axes.bar(
+                range(len(steps)),
+                cut_off,
+                facecolor=WARNING,
+                edgecolor=SURFACE,
+                hatch="////",
+                linewidth=0,
+            )
+            axes.set_ylabel("cut off\n(%)")
+        rows[-1].set_xlabel("channel")
+        rows[-1].xaxis.get_major_locator().set_params(integer=True)
+        rows[-1].set_xlim(-0.7, len(steps) - 0.3)
+        for axes in rows:
             axes.grid(axis="y")
         one.figure.align_ylabels()
         legend_above(one.figure, upper)

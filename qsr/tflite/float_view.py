@@ -22,7 +22,7 @@ from qsr.tflite.real_values import holds_biases, holds_reals, real_constant
 from qsr.tflite.strided_slices import StridedSlice, strided_slices
 
 CONVERSIONS = {"QUANTIZE", "DEQUANTIZE"}
-"""Operators that leave real numbers as they are, but for rounding."""
+"""Operators that leave real numbers as they are, but for the grids of what they read and make."""
 
 Bounds = tuple[float, float]
 """Smallest and largest value that is let through, in real units; infinite for none."""
@@ -155,6 +155,18 @@ def float_views(
     return FloatViews(model, found[0].outputs, found[0].activations)
 
 
+def real_ends(scale: float, zero_point: int, lowest: int, highest: int) -> Bounds:
+    """Return the smallest and the largest real number that integers of a grid stand for.
+
+    Args:
+        scale: distance of neighbours.
+        zero_point: the integer that stands for 0.
+        lowest: the smallest integer.
+        highest: the largest.
+    """
+    return scale * (lowest - zero_point), scale * (highest - zero_point)
+
+
 @dataclass
 class _Builder:
     """Writes views over the objects of the integer model, each part that is alike once.
@@ -243,7 +255,9 @@ class _Builder:
             if index in view.rounded:
                 number = self._rounded(number, grid)
             elif index in view.saturated:
-                number = self._bounded(number, _ends_of(grid))
+                ends = np.iinfo(grid.dtype)
+                held = real_ends(grid.scale, grid.zero_point, int(ends.min), int(ends.max))
+                number = self._bounded(number, held)
         current[index] = number
 
     def _read(self, view: View, index: int, current: Mapping[int, int]) -> int:
@@ -429,15 +443,6 @@ def _converts_reals(graph: Graph, operator: Operator) -> bool:
     """Whether an operator makes real numbers of real numbers."""
     ends = (operator.inputs[0], operator.outputs[0])
     return all(holds_reals(graph.tensors[index]) for index in ends)
-
-
-def _ends_of(grid: EndGrid) -> Bounds:
-    """Return the smallest and the largest value of a grid."""
-    ends = np.iinfo(grid.dtype)
-    return (
-        grid.scale * (int(ends.min) - grid.zero_point),
-        grid.scale * (int(ends.max) - grid.zero_point),
-    )
 
 
 def _unsigned_zero(grid: EndGrid) -> int:

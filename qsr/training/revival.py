@@ -68,7 +68,9 @@ def _is_rectified(layer: "tf_keras.layers.Layer") -> bool:
 
 def _draw_anew(layer: "tf_keras.layers.Conv2D", channels: NDArray[np.intp], seed: int) -> None:
     """Give some output channels of a convolution fresh weights."""
-    config = layer.kernel_initializer.get_config() | {"seed": seed}
+    config = layer.kernel_initializer.get_config()
+    if "seed" in config:
+        config["seed"] = seed
     initializer = type(layer.kernel_initializer).from_config(config)
     kernel = layer.kernel.numpy()
     kernel[..., channels] = initializer(kernel.shape).numpy()[..., channels]

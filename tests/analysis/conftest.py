@@ -46,6 +46,17 @@ def sound(quantized):
 
 
 @pytest.fixture(scope="session")
+def half_xcat(trained_xcat_keras):
+    """The same network as TFLite converts it to float16: all stored values have DEQUANTIZE."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(trained_xcat_keras)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
+
+
+@pytest.fixture(scope="session")
 def all_tensors():
     """Run a model by TFLite alone: ``(model, input) -> {tensor name: (values, scale, zero)}``."""
 

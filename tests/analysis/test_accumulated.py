@@ -93,6 +93,15 @@ def test_channels(trained_xcat, sound, pictures, all_tensors):
     signal = (f * f).sum(axis=0)
     gain = np.divide((f * q).sum(axis=0), signal, where=signal > 0, out=np.zeros_like(signal))
     np.testing.assert_allclose(channels.gain, gain, rtol=1e-6)
+    np.testing.assert_allclose(channels.mse, np.square(q - f).mean(axis=0), rtol=1e-5, atol=1e-12)
+    lengths = np.linalg.norm(f, axis=0) * np.linalg.norm(q, axis=0)
+    kept = lengths > 0
+    np.testing.assert_allclose(
+        np.array(channels.cosine)[kept], (f * q).sum(axis=0)[kept] / lengths[kept], rtol=1e-6
+    )
+    half = match.grid.scale / 2
+    assert channels.saturated_low == tuple((f < match.grid.minimum - half).mean(axis=0))
+    assert channels.saturated_high == tuple((f > match.grid.maximum + half).mean(axis=0))
     assert 0 in signal  # a channel that its RELU shuts off
 
 

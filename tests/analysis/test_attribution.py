@@ -59,13 +59,14 @@ class TestPictures:
     """PSNRs, each against the picture that it is meant to be of."""
 
     def test_models(self, sound_pair, trained_xcat, sound, pictures):
-        """The first three are of the reference, before and after rounding, and the tested model."""
+        """The first are of the reference, before and after rounding and in use, and the tested."""
         attribution = Attribution(sound_pair)
         for _, lr, hr in pictures:
-            found = attribution.psnrs(lr, hr)[:3]
+            found = attribution.psnrs(lr, hr)[:4]
             unrounded = np.clip(Runner(trained_xcat).upscale_unrounded(lr), 0, 255)
             expected = [
                 shaved_psnr(unrounded.astype(np.float64), hr.astype(np.float64)),
+                shaved_psnr(Runner(trained_xcat).upscale(lr), hr),
                 shaved_psnr(Runner(trained_xcat).upscale(lr), hr),
                 shaved_psnr(Runner(sound).upscale(lr), hr),
             ]
@@ -136,8 +137,8 @@ class TestPictures:
         """A picture that equals its original counts as 100 dB, so that means stay finite."""
         lr = pictures[0][1]
         found = Attribution(sound_pair).psnrs(lr, Runner(trained_xcat).upscale(lr))
-        assert found[1] == 100.0
-        assert found[3] > 90
+        assert found[1] == found[2] == 100.0
+        assert found[4] > 90
         assert np.isfinite(found).all()
 
 
@@ -186,7 +187,9 @@ class TestSums:
         causes, _, _ = costs(sound, sound, taught(trained_xcat)[:2])
         assert causes.weights_db == causes.saturation_db == 0
         assert causes.io_grid_db == pytest.approx(0, abs=1e-9)
-        assert causes.activations_db == pytest.approx(causes.total_db, abs=0.1)
+        assert causes.total_db == 0
+        rounding = causes.activations_db + causes.interaction_db + causes.kernels_db
+        assert rounding == pytest.approx(causes.reference_rounding_db)
 
 
 class TestPlantedFaults:
@@ -241,9 +244,11 @@ class TestPlantedFaults:
         doubled = graph.with_grids(
             {tensor.index: (2 * float(tensor.scale[0]), int(tensor.zero_point[0]))}
         )
-        causes, _, _ = costs(trained_xcat, doubled, taught(trained_xcat))
+        causes, layers, _ = costs(trained_xcat, doubled, taught(trained_xcat))
         assert causes.total_db > 0
         assert abs(causes.kernels_db) < 0.1
+        (reader,) = graph.consumers[layer.outputs[0]]  # has biases for the old scale
+        assert max(layers, key=lambda index: layers[index].alone_db) == reader.outputs[0]
 
 
 class TestNetworks:
@@ -266,7 +271,8 @@ class TestNetworks:
         hr = hr ^ np.uint8(8)  # far from both, so that a last bit counts for little
         attribution = Attribution(ModelPair(model, tested))
         found = attribution.psnrs(picture, hr)
-        _, reference, of_tested, base = found[:4]
+        _, in_float, reference, of_tested, base = found[:5]
+        assert in_float == reference
         assert base == pytest.approx(reference, abs=1e-4)
         causes, layers = attribution.costs(found)
         assert abs(causes.kernels_db) < 0.02

@@ -11,7 +11,7 @@ import pytest
 import tf_keras
 
 from qsr import calibration as cal
-from qsr.analysis import compare
+from qsr.analysis import compare, diagnose
 from qsr.analysis.compare import Instruments
 from qsr.analysis.labels import layer_label
 from qsr.analysis.pictures import picture_error
@@ -118,9 +118,8 @@ class TestLayers:
         assert layer.accumulated.mean_error == pytest.approx(oracle["mean_error"], abs=1e-6)
 
     def test_listed_when_unmatched(self, trained_xcat, sound, pictures, comparison):
-        """Tensors around QUANTIZE that only one has, and those of a folded clip, are listed."""
-        assert comparison.only_reference == ()
-        assert comparison.only_tested == ("tfl.quantize", "StatefulPartitionedCall:01")
+        """Tensors of a folded clip are listed; copies that QUANTIZE makes at the ends are not."""
+        assert comparison.only_reference == comparison.only_tested == ()
         folded = compare(trained_xcat, fold_copies(sound), without_originals(pictures[:1]))
         assert folded.only_reference
         assert not set(folded.only_reference) & by_name(folded).keys()
@@ -185,6 +184,20 @@ class TestTwoIntegerModels:
             assert layer.stored is None or layer.stored.weights_off_steps == 0
         assert result.pictures[0].between_db == math.inf
         assert result.causes.weights_db == 0
+        assert result.causes.total_db == 0
+        assert diagnose(result, reference="x").costs_most.startswith("Both models make the same")
+
+    def test_causes_add_up(self, sound, quantized, pictures):
+        """The whole is the drop from the reference in use; its own rounding is told apart."""
+        result = compare(sound, quantized({LAST_CONV: 0.5}), pictures)
+        causes = result.causes
+        drops = [picture.drop_db for picture in result.pictures]
+        assert causes.total_db == pytest.approx(np.mean(drops), abs=1e-9)
+        parts = (causes.weights_db, causes.activations_db, causes.io_grid_db)
+        more = causes.interaction_db + causes.kernels_db - causes.reference_rounding_db
+        assert sum(parts) + more == pytest.approx(causes.total_db, abs=1e-9)
+        assert causes.reference_rounding_db != 0
+        assert result.reference_quantized
 
     def test_wide_grid(self, sound, quantized, pictures, all_tensors):
         """Each layer is measured against what the reference's integers stand for."""

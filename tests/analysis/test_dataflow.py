@@ -2,10 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 from rewrites import unfused
 
 from qsr.analysis.dataflow import Dataflow
+from qsr.analysis.left_out_clips import clip_bounds, left_out_clips
+from qsr.analysis.pair import ModelPair
 from qsr.tflite.graph import Graph
 from qsr.tflite.splits import with_slices
 
@@ -56,6 +59,44 @@ def test_conversions(quantized, io):
         assert flow.plain(result) == flow.plain(source) == source
         assert flow.conversions[source] == (result,)
         assert result not in flow.by_head
+
+
+class TestFloat16:
+    """A network whose every stored value is float16 and converted before it is read."""
+
+    def test_values(self, trained_xcat, half_xcat):
+        """The same is computed of the same stored values, but for numpy's rounding to float16."""
+        single, half = Graph(trained_xcat), Graph(half_xcat)
+        assert sum(one.kind == "DEQUANTIZE" for one in half.operators) == 17
+        values, halves = Dataflow(single).values, Dataflow(half).values
+        assert [one.function for one in halves] == [one.function for one in values]
+        assert sum(len(one.constants) for one in values) == 16
+        for one, other in zip(values, halves, strict=True):
+            assert len(one.operands) == len(other.operands)
+            for stored, rounded in zip(one.constants, other.constants, strict=True):
+                assert half.tensors[rounded].dtype == "float16"
+                expected = single.constant(stored).astype(np.float16)
+                np.testing.assert_array_equal(half.constant(rounded), expected)
+
+    def test_families(self, trained_xcat, half_xcat):
+        """A clip is one, wherever its bound is converted: families and spans are the same."""
+        flows = [Dataflow(Graph(model)) for model in (trained_xcat, half_xcat)]
+        one, other = (
+            [
+                [(flow.graph.tensors[index].shape, flow.span(index)) for index in family]
+                for family in flow.families.values()
+            ]
+            for flow in flows
+        )
+        assert one == other
+        assert [[clip.kind for clip in flow.clips] for flow in flows] == [["MINIMUM", "RELU"]] * 2
+
+    def test_clips(self, trained_xcat, half_xcat, sound):
+        """Clips of an integer model have the same bounds in a float16 reference as in float32."""
+        single, half = (ModelPair(model, sound) for model in (trained_xcat, half_xcat))
+        assert left_out_clips(half) == left_out_clips(single) == {}
+        assert clip_bounds(half) == clip_bounds(single)
+        assert [bound.item() for bound in clip_bounds(half).values()] == [1.0]
 
 
 def test_ancestors(trained_xcat):

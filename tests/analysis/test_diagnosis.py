@@ -32,6 +32,20 @@ LITTLE = WORTH_SAYING_DB / 2
 MUCH = 0.3
 
 
+def channels(sqnr_db, gain):
+    """The error of two channels."""
+    return ChannelErrors(
+        sqnr_db=sqnr_db,
+        mse=(1e-6, 1e-6),
+        mean_error=(0.1, 0.1),
+        max_error=(0.5, 0.5),
+        cosine=(0.9999, 0.9999),
+        saturated_low=(0.0, 0.0),
+        saturated_high=(0.0, 0.0),
+        gain=gain,
+    )
+
+
 def error(sqnr_db=45.0, **changes):
     """The error of a tensor of two channels."""
     sound = TensorError(
@@ -43,7 +57,7 @@ def error(sqnr_db=45.0, **changes):
         saturated_low=0.0,
         saturated_high=0.0,
         used_levels=1.0,
-        channels=ChannelErrors((45.0, 44.0), (0.0, 0.0), (0.004, 0.004), (1.0, 1.0)),
+        channels=channels((45.0, 44.0), (1.0, 1.0)),
     )
     return replace(sound, **changes)
 
@@ -81,7 +95,13 @@ def costs(**changes):
     parts |= {"kernels_db": 0.0, "interaction_db": 0.001} | changes
     total = sum(parts.values())
     return CauseCosts(
-        **{"saturation_db": 0.0, "last_rounding_db": 0.005, "total_db": total} | parts
+        **{
+            "saturation_db": 0.0,
+            "reference_rounding_db": 0.0,
+            "last_rounding_db": 0.005,
+            "total_db": total,
+        }
+        | parts
     )
 
 
@@ -113,6 +133,8 @@ def comparison_of(*, causes=None, **changes):
         only_tested=(),
         causes=costs() if causes is None else causes,
         pictures=(picture,),
+        reference_quantized=False,
+        value_max=1.0,
     )
 
 
@@ -162,7 +184,7 @@ FAULTS = {
             "second": {"stored": stored(bias_scale_ratio=2.0, bias_off_steps=80.0)},
             "third": {"cost": cost(weights_db=0.0)},
         },
-        ("grid changed", "parts"),
+        ("grid changed", "first"),
     ),
     "integers for another grid": (
         {"parts": {"scale": 2 / 255, "grid_maximum": 2.0, "local": error(6.0, mse=0.06)}},
@@ -192,7 +214,7 @@ FAULTS = {
             name: {
                 "stored": stored(weights_off_steps=15.0),
                 "accumulated": error(
-                    channels=ChannelErrors((4.43, -0.01), (0.1, 0.1), (0.5, 0.5), (0.4, 2.0))
+                    channels=channels((4.43, -0.01), (0.4, 2.0)),
                 ),
             }
             for name in ("first", "second", "third")
@@ -324,10 +346,9 @@ class TestThresholds:
     )
     def test_not_rescaled(self, sqnr_db, gain):
         """Channels that were not multiplied by factors of their own are no equalization."""
-        channels = ChannelErrors(sqnr_db, (0.1, 0.1), (0.5, 0.5), gain)
         changes = {
             "stored": stored(weights_off_steps=15.0),
-            "accumulated": error(channels=channels),
+            "accumulated": error(channels=channels(sqnr_db, gain)),
             "cost": cost(weights_db=MUCH),
         }
         result = comparison_of(**dict.fromkeys(("first", "second", "third"), changes))
@@ -344,6 +365,85 @@ class TestThresholds:
         found = diagnose(comparison_of(causes=spent, third=cut), reference="x")
         assert spent.total_db == pytest.approx(MUCH)
         assert (found.cause == "saturation") == named
+
+    def test_dropped_biases(self):
+        """Biases far off beside weights that are rounded to the nearest are a fault, at no cost."""
+        gone = {"stored": stored(bias_off_steps=11.0), "cost": cost(weights_db=-0.001)}
+        found = diagnose(comparison_of(second=gone), reference="x")
+        assert (found.cause, found.layer) == ("stored values", "second")
+        fitted = {"stored": stored(bias_off_steps=11.0, weights_off_steps=2.0)}
+        assert diagnose(comparison_of(second=fitted), reference="x").cause == "none"
+
+    def test_one_wrong_bias(self):
+        """A bias that is little more than a step off is named, if that costs most of the drop."""
+        gone = {"stored": stored(bias_off_steps=1.1), "cost": cost(weights_db=MUCH)}
+        found = diagnose(comparison_of(causes=costs(weights_db=MUCH), second=gone), reference="x")
+        assert (found.cause, found.layer) == ("stored values", "second")
+
+    def test_better_than_reference(self):
+        """A tested model that is better than its reference is not accused of anything."""
+        gain = costs(weights_db=-0.5, activations_db=0.0)
+        moved = {"stored": stored(weights_off_steps=70.0), "cost": cost(weights_db=-0.4)}
+        result = replace(comparison_of(causes=gain, first=moved), reference_quantized=True)
+        found = diagnose(result, reference="x")
+        assert "is better than the reference" in found.costs_most
+        assert "0.4990 dB" in found.costs_most
+        assert (found.cause, found.layer, found.suspects) == ("none", None, ())
+
+    def test_one_weight_scale(self):
+        """Where weights cost most and a kernel has one scale, that is the reason."""
+        shared = {"stored": stored(one_scale=True), "cost": cost(alone_db=0.4)}
+        found = diagnose(comparison_of(causes=costs(weights_db=0.5), first=shared), reference="x")
+        assert (found.cause, found.layer) == ("weights", "first")
+        assert "share one weight scale" in found.why
+        assert "--scheme uint8" in found.what_to_do
+
+    @pytest.mark.parametrize(("count", "few"), [(3, True), (4, False)])
+    def test_few_pictures(self, count, few):
+        """That few pictures may not show how wide a grid must be is said."""
+        wide = {"grid_maximum": 8.0, "cost": cost(activation_db=MUCH)}
+        result = comparison_of(first=wide)
+        found = diagnose(replace(result, pictures=result.pictures * count), reference="x")
+        assert found.cause == "wide grid"
+        assert ("compare on more" in found.why) == few
+
+    def test_layers_of_one_name(self):
+        """Layers of one name are told apart by their operators."""
+        dear = {"cost": cost(alone_db=0.2)}
+        spent = costs(activations_db=0.5)
+        result = comparison_of(causes=spent, first=dear, parts=dear | {"name": "first"})
+        found = diagnose(result, reference="x")
+        assert "first (CONV_2D) 0.2000, first (SPLIT_V) 0.2000" in found.why
+
+    def test_all_suspects(self):
+        """Every layer that costs more than it need is in the record, and none is denied."""
+        cut = {"accumulated": error(saturated_high=0.01), "cost": cost(saturation_db=0.02)}
+        wide = {"grid_maximum": 8.0, "cost": cost(activation_db=0.012)}
+        result = comparison_of(causes=costs(activations_db=0.5), first=wide, third=cut)
+        found = diagnose(result, reference="x")
+        assert [(one.layer, one.cause) for one in found.suspects] == [
+            ("third", "saturation"),
+            ("first", "wide grid"),
+        ]
+        assert found.cause == "activations"
+        assert "no grid" not in found.why
+        assert "third (saturation, 0.0200 dB), first (wide grid" in found.why
+
+    def test_integer_reference(self):
+        """An integer reference is not told to be quantized again; its float model is."""
+        for causes in (costs(), costs(activations_db=0.5), costs(io_grid_db=MUCH)):
+            result = comparison_of(causes=causes, lr={"grid_maximum": 0.8})
+            found = diagnose(replace(result, reference_quantized=True), reference="one.tflite")
+            assert "one.tflite" not in found.what_to_do
+
+    def test_same_pictures(self):
+        """Of models that make the same pictures it is said that they do, and nothing is to do."""
+        result = comparison_of(causes=costs(weights_db=0, activations_db=0, interaction_db=0))
+        (picture,) = result.pictures
+        same = replace(result, pictures=(replace(picture, largest_difference=0),))
+        found = diagnose(same, reference="x")
+        assert found.costs_most.startswith("Both models make the same of the picture")
+        assert found.what_to_do.startswith("Nothing")
 
     def test_rounded_for_what_layers_give(self):
         """Weights that moved far but cost little, or give nothing back, are no fault."""

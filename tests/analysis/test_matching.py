@@ -100,7 +100,9 @@ class TestByName:
         twins = [match.tested.name for match in alignment.matches]
         assert len(set(twins)) == len(twins)
         besides = {tensor.name for tensor in tested.activations} - set(twins)
-        assert besides == set(alignment.only_tested) == QUANTIZED_OUTSIDE[io]
+        assert besides == QUANTIZED_OUTSIDE[io]
+        assert besides == {tested.tensors[index].name for index in alignment.copies}
+        assert alignment.only_tested == ()
 
     @pytest.mark.parametrize("io", ["uint8", "int8", "float32"])
     def test_same_work(self, trained_xcat, quantized, io):
@@ -299,7 +301,7 @@ class TestClips:
         alignment = align(reference, tested)
         assert alignment.of_tested(tested.output_index).reference.index == reference.output_index
         assert alignment.only_reference == ("xcat/clipped_relu/Minimum",)
-        assert alignment.only_tested == ("tfl.quantize",)
+        assert alignment.only_tested == ()
 
     @pytest.mark.parametrize("network", CLIPPED)
     def test_fused(self, made, network):
@@ -356,6 +358,41 @@ class TestConversions:
         assert alignment.of_tested(inner[0]) is None
         assert alignment.reference_of(len(tested.tensors)) is None
 
+    @pytest.mark.parametrize("scheme", ["uint8", "float32", "16 bits"])
+    def test_copies_are_not_listed(self, made, scheme):
+        """What holds a matched tensor's values on another grid is listed for neither model."""
+        reference, tested = (Graph(model) for model in made("trained_xcat", scheme))
+        for alignment in (align(reference, tested), align(tested, tested)):
+            assert alignment.copies
+            assert alignment.only_reference == alignment.only_tested == ()
+
+    def test_copies_of_unmatched_tensors(self, trained_xcat, sound):
+        """What no tensor of the reference matches is listed, on every grid that it is on."""
+        alignment = align(Graph(trained_xcat), Graph(unfused(sound)))
+        assert alignment.only_tested
+        assert all(name.endswith("_before") for name in alignment.only_tested)
+        picture = tf_keras.Input((None, None, 3), dtype="uint8")
+        scaled = tf_keras.layers.Rescaling(1 / 255)(picture)
+        other = convert_keras(tf_keras.Model(picture, tf_keras.layers.UpSampling2D(3)(scaled)))
+        graph = Graph(other)
+        listed = align(Graph(trained_xcat), graph).only_tested
+        assert set(listed) == {tensor.name for tensor in graph.activations}
+
+    def test_float16(self, trained_xcat, half_xcat, sound):
+        """A float16 reference matches as the float32 one does; its stored values are not listed."""
+        single, half = (align(Graph(model), Graph(sound)) for model in (trained_xcat, half_xcat))
+        of_single, of_half = (
+            [
+                (match.reference.name.rstrip("12"), match.tested.index)  # the converter counts
+                for match in alignment.matches
+            ]
+            for alignment in (single, half)
+        )
+        assert of_half == of_single
+        assert half.constants.keys() == single.constants.keys()
+        assert half.only_reference == half.only_tested == ()
+        assert half.copies.keys() == single.copies.keys()
+
     def test_every_operand_is_known(self, made):
         """Of each operator, also between grids of 16 bits, floats and bytes, all reads is known."""
         for scheme in ("uint8", "16 bits", "litert"):
@@ -378,7 +415,7 @@ class TestTwoIntegerModels:
         assert align(Graph(trained_xcat), Graph(trained_xcat)).matches == ()
         alignment = align(Graph(sound), Graph(sound))
         assert all(match.reference.index == match.tested.index for match in alignment.matches)
-        assert alignment.only_reference == alignment.only_tested == ("tfl.quantize",)
+        assert alignment.only_reference == alignment.only_tested == ()
 
     @pytest.mark.parametrize("network", CLIPPED)
     @pytest.mark.parametrize(

@@ -123,3 +123,20 @@ def test_sixteen_bits(trained_xcat, quantized):
     assert len(found) == 8
     assert all(error.weights_off_steps < 0.501 for error in found.values())
     assert all(error.bias_off_steps < 1 for error in found.values())
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_one_scale(*, per_channel, trained_xcat, quantized):
+    """Kernels of several channels with one weight scale are known."""
+    pair = ModelPair(trained_xcat, quantized(per_channel=per_channel))
+    assert {error.one_scale for error in stored_errors(pair).values()} == {not per_channel}
+
+
+def test_layers_left_in_float(trained_xcat, photographs):
+    """Layers that stay in float store no integers, so that nothing of them is off."""
+    ranges = cal.collect(trained_xcat, photographs).merged()
+    mixed = cal.quantize(trained_xcat, ranges, cal.Scheme(float_layers=("block1*",)))
+    pair = ModelPair(trained_xcat, mixed)
+    names = {pair.alignment.of_tested(index).reference.name for index in stored_errors(pair)}
+    assert any("first_conv" in name for name in names)
+    assert not any("block1" in name for name in names)

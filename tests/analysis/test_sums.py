@@ -47,6 +47,10 @@ def by_formula(values, codes, grid):
         "channel_sqnr_db": [
             ratio_db((a**2).sum(), ((b - a) ** 2).sum()) for a, b in zip(f.T, q.T, strict=True)
         ],
+        "channel_mse": ((q - f) ** 2).mean(axis=0),
+        "channel_cosine": [cosine(a, b) for a, b in zip(f.T, q.T, strict=True)],
+        "channel_saturated_low": (f < grid.minimum - half).mean(axis=0),
+        "channel_saturated_high": (f > grid.maximum + half).mean(axis=0),
         "channel_mean_error": (q - f).mean(axis=0),
         "channel_max_error": np.abs(q - f).max(axis=0),
         "channel_gain": [
@@ -70,11 +74,12 @@ def cosine(f, q):
 def measured(sums):
     """The same measurements of a record."""
     error = sums.tensor_error
-    names = ("sqnr_db", "mse", "mean_error", "max_error", "cosine")
-    found = {name: getattr(error, name) for name in names}
-    found |= {name: getattr(error, name) for name in ("saturated_low", "saturated_high")}
-    found["used_levels"] = error.used_levels
-    for name in ("sqnr_db", "mean_error", "max_error", "gain"):
+    names = (
+        *("sqnr_db", "mse", "mean_error", "max_error", "cosine"),
+        *("saturated_low", "saturated_high"),
+    )
+    found = {name: getattr(error, name) for name in (*names, "used_levels")}
+    for name in (*names, "gain"):
         found[f"channel_{name}"] = getattr(error.channels, name)
     return found
 
@@ -145,6 +150,21 @@ class TestByHand:
         assert channels.mean_error == (1.5, 0.5, 0.0)
         assert channels.max_error == (2.0, 0.5, 0.0)
         assert channels.sqnr_db[2] == math.inf
+        assert channels.mse == (2.5, 0.25, 0.0)
+        assert channels.cosine == pytest.approx((1.0, 45.5 / math.sqrt(41 * 50.5), 1.0))
+
+    def test_saturated_channels(self):
+        """What lies beyond the grid counts for its own channel, and adding up is exact."""
+        values = [[-1.25, 130.0, 0.0], [-1.5, 127.0, 0.0], [-9.0, -2.0, 0.0], [0.0, 126.75, 0.0]]
+        sums = sums_of(values, np.full((4, 3), 2))
+        channels = sums.tensor_error.channels
+        assert channels.saturated_low == (2 / 4, 1 / 4, 0.0)
+        assert channels.saturated_high == (0.0, 2 / 4, 0.0)
+        assert channels.saturated_share == (2 / 4, 3 / 4, 0.0)
+        twice = sums + sums_of(np.zeros((3, 3)), np.full((3, 3), 2)) + sums
+        assert twice.saturated_low.tolist() == [4, 2, 0]
+        assert twice.saturated_high.tolist() == [0, 4, 0]
+        assert twice.tensor_error.channels.saturated_low == (4 / 11, 2 / 11, 0.0)
 
     def test_sixteen_bits(self):
         """The levels of a 16-bit grid are not counted."""
@@ -223,6 +243,8 @@ class TestParts:
         assert total.histogram == whole.histogram
         assert (total.minimum, total.maximum) == (whole.minimum, whole.maximum)
         assert (total.count, total.levels.tolist()) == (whole.count, whole.levels.tolist())
+        assert total.saturated_low.tolist() == whole.saturated_low.tolist()
+        assert total.saturated_high.tolist() == whole.saturated_high.tolist()
 
     def test_other_grid(self):
         """Sums on different grids, or of other channels, are not added."""

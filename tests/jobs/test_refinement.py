@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsr.calibration import collect, quantize
+from qsr.calibration import Linear, collect, quantize, search
 from qsr.calibration.scheme import scheme_named
 from qsr.data.bundled import write_bundled
 from qsr.errors import UsageError
+from qsr.jobs import refinement
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.refinement import Steps, corrected_if_better
 from qsr.jobs.search_repdata import search_repdata
@@ -147,3 +148,32 @@ def test_equalization_is_measured_on_others(tmp_path):
     gain = plain.baseline.drop_db - found.baseline.drop_db
     assert step.gain_db.mean == pytest.approx(gain, abs=0.003)  # the middles of large pictures
     assert step.choosing_gain_db > 0
+
+
+def test_rounding_that_did_not_help_is_not_brought_back(espcn, photographs, monkeypatch):
+    """Fitted ranges are not rounded for what layers give where that was just turned down."""
+    table = collect(espcn, photographs)
+    same = [30.0, 30.0]
+    study = search(espcn, table, lambda _: same, strategy=Linear(), confirm=lambda _: same)
+    rounded = []
+
+    def round_worse(_, model, *_others, **_options):
+        rounded.append(model)
+        return model + b"worse"
+
+    monkeypatch.setattr(refinement, "round_weights", round_worse)
+    found = refinement.refined(
+        study,
+        espcn,
+        table,
+        scheme_named("uint8"),
+        Steps(weights_rounded=True, ranges_fitted=True),
+        pictures=tuple(photographs.values()),
+        choosing=lambda model: [29.0 if b"worse" in model else 30.0 + (model != study.model)],
+        confirming=lambda _: same,
+        source="espcn",
+        on_model=lambda _: None,
+    )
+    assert [step.kept for step in found.steps] == [False, True]
+    assert rounded == [study.model]
+    assert b"worse" not in found.model

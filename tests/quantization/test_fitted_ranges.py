@@ -6,7 +6,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qsr.calibration import collect, quantize
 from qsr.errors import UsageError
-from qsr.quantization.fitted_ranges import fitted_ranges
+from qsr.quantization.fitted_ranges import count_values
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import inspect_model
 
@@ -63,7 +63,7 @@ def test_least_error_of_all(espcn, photographs, pictures, cut_weight):
     name = graph.tensors[free.outputs[0]].name
     widest = collect(espcn, photographs).merged()
     low, high = _span(widest, name)
-    found = _span(fitted_ranges(espcn, widest, pictures, cut_weight=cut_weight), name)
+    found = _span(count_values(espcn, widest, pictures).fitted(cut_weight), name)
     values = _values(espcn, free.outputs[0], pictures)
     shares = np.linspace(0.2, 1, 60)
     least = min(
@@ -80,7 +80,7 @@ def test_wider_the_more_cutting_counts(trained_xcat, widest, pictures):
     graph = Graph(trained_xcat)
     first = graph.tensors[graph.operators[0].outputs[0]].name
     tops = [
-        _span(fitted_ranges(trained_xcat, widest, pictures, cut_weight=weight), first)[1]
+        _span(count_values(trained_xcat, widest, pictures).fitted(weight), first)[1]
         for weight in (1e-3, 1.0, 1e9)
     ]
     assert tops == sorted(tops)
@@ -89,7 +89,7 @@ def test_wider_the_more_cutting_counts(trained_xcat, widest, pictures):
 
 def test_tensors_of_one_grid_have_one_range(trained_xcat, widest, pictures):
     """What is split or joined shares a range, so that the quantizer has nothing to decide."""
-    fitted = fitted_ranges(trained_xcat, widest, pictures)
+    fitted = count_values(trained_xcat, widest, pictures).fitted(1.0)
     graph = Graph(trained_xcat)
     moved = [one for one in graph.operators if one.kind in {"SPLIT", "SPLIT_V", "CONCATENATION"}]
     assert moved
@@ -103,7 +103,7 @@ def test_known_ranges_stay(trained_xcat, widest, pictures):
     """Tensors tied to the picture, and the ranges given for them, are left alone."""
     graph = Graph(trained_xcat)
     known = widest.with_known({graph.input.name: (0.0, 1.0), graph.output.name: (0.0, 1.0)})
-    fitted = fitted_ranges(trained_xcat, known, pictures)
+    fitted = count_values(trained_xcat, known, pictures).fitted(1.0)
     assert fitted.tensors == known.tensors
     for name in (graph.input.name, graph.output.name):
         assert _span(fitted, name) == (0.0, 1.0)
@@ -114,7 +114,7 @@ def test_added_with_the_pictures_step(request, photographs, pictures, name):
     """What is added to the enlarged picture has its step, so that the sum of integers is exact."""
     model = request.getfixturevalue(name)
     white = inspect_model(model).value_max
-    fitted = fitted_ranges(model, collect(model, photographs).merged(), pictures, cut_weight=0.1)
+    fitted = count_values(model, collect(model, photographs).merged(), pictures).fitted(0.1)
     graph = Graph(quantize(model, fitted))
     (added,) = [one for one in graph.operators if one.kind == "ADD"]
     grids = [graph.tensors[index] for index in (*added.inputs, *added.outputs)]
@@ -145,18 +145,18 @@ def test_pictures_step_is_left_where_it_would_cut(trained_xcat, photographs, pic
     name = graph.tensors[last.outputs[0]].name
     low, high = _span(widest, name)
     assert max(-low, high) > 0.55
-    found = _span(fitted_ranges(strong, widest, pictures), name)
+    found = _span(count_values(strong, widest, pictures).fitted(1.0), name)
     assert max(-found[0], found[1]) > 0.52
 
 
 def test_no_image(trained_xcat, widest):
     """Without images there is nothing to count."""
     with pytest.raises(UsageError, match="no images"):
-        fitted_ranges(trained_xcat, widest, [])
+        count_values(trained_xcat, widest, [])
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
 def test_no_weight(trained_xcat, widest, pictures, weight):
     """A weight that is not positive is refused."""
     with pytest.raises(UsageError, match="positive"):
-        fitted_ranges(trained_xcat, widest, pictures, cut_weight=weight)
+        count_values(trained_xcat, widest, pictures).fitted(weight)

@@ -74,10 +74,13 @@ def comparison():
             io_grid_db=0.0001,
             kernels_db=-0.0042,
             interaction_db=0.0087,
+            reference_rounding_db=0.0,
             total_db=0.0899,
             last_rounding_db=0.0061,
         ),
         pictures=tuple(_picture(f"image_{place:03}.png", place) for place in range(6)),
+        reference_quantized=False,
+        value_max=1.0,
     )
 
 
@@ -170,11 +173,19 @@ def _saturated(layer):
     return replace(
         layer,
         maximum=highest,
-        accumulated=replace(_error(21.4, 3), saturated_high=0.0213),
-        local=replace(_error(22.6, 4), saturated_high=0.0213),
+        accumulated=_cut_off(_error(21.4, 3)),
+        local=_cut_off(_error(22.6, 4)),
         cost=LayerCost(0.0213, 0.0011, 0.0202, 0.0199, 0.0227),
         histogram=_histogram(layer.minimum, highest, random),
     )
+
+
+def _cut_off(error):
+    """Return an error of which one channel alone is cut off, at the upper end."""
+    shares = [0.0] * CHANNELS
+    shares[4] = 0.0213 * CHANNELS
+    channels = replace(error.channels, saturated_high=tuple(shares))
+    return replace(error, saturated_high=0.0213, channels=channels)
 
 
 def _error(sqnr, seed=0):
@@ -193,8 +204,12 @@ def _error(sqnr, seed=0):
         used_levels=0.93 if seed else None,
         channels=ChannelErrors(
             sqnr_db=tuple(channels),
+            mse=(1.3e-6,) * CHANNELS,
             mean_error=tuple(random.normal(0, 1e-3, CHANNELS)),
             max_error=tuple(abs(random.normal(0, 1e-2, CHANNELS))),
+            cosine=(0.999987,) * CHANNELS,
+            saturated_low=(0.0,) * CHANNELS,
+            saturated_high=(0.0,) * CHANNELS,
             gain=tuple(1 + random.normal(0, 1e-2, CHANNELS)),
         ),
     )

@@ -43,6 +43,7 @@ def test_causes_add_up():
         saturation_db=0.02,
         io_grid_db=0.01,
         interaction_db=-0.015,
+        reference_rounding_db=0.0,
         kernels_db=0.005,
         total_db=0.08,
         last_rounding_db=0.004,
@@ -175,6 +176,18 @@ def test_channels_of_the_local_error(comparison):
     layer = comparison.layers[1]
     assert "local" in channels_figure(layer, "own").caption
     assert "accumulated" in channels_figure(replace(layer, local=None), "all").caption
+
+
+def test_channels_that_are_cut_off(comparison):
+    """Each channel that is cut off has a hatched bar in a row of its own, and no other has one."""
+    inner, beyond = comparison.layers[1], comparison.layers[3]
+    whole = channels_figure(inner, "whole")
+    assert "cut off" not in " ".join(texts(whole))
+    assert "url(#" not in _fills(whole)
+    figure = channels_figure(beyond, "cut")
+    assert {"cut off", "(%)"} <= set(texts(figure))
+    assert len([one for one in shapes(figure, "url(#") if one[2] > 1]) == 1
+    assert "channel 4, 17 % are cut off" in drawn(figure).get("aria-label")
 
 
 def test_ids_are_of_their_figure():

@@ -56,11 +56,17 @@ def test_silent_ones_are_found(xcat, patches):
 
 
 def test_they_speak_again(xcat, patches):
-    """After one or a few draws no channel is silent."""
+    """Those that were silenced are not silent after a few draws, and then nothing changes."""
     for seed in range(10):
         if not revive_dead_channels(xcat, patches, seed=seed):
-            return
-    pytest.fail("channels stay silent")
+            break
+    weights = xcat.get_weights()
+    assert revive_dead_channels(xcat, patches, seed=11) == {}
+    for old, new in zip(weights, xcat.get_weights(), strict=True):
+        assert (old == new).all()
+    for name, silent in SILENT.items():
+        kernel, _ = xcat.get_layer(name).get_weights()
+        assert np.abs(kernel[..., list(silent)]).max(axis=(0, 1, 2)).min() > 0
 
 
 def test_others_are_left_alone(xcat, patches):
@@ -103,6 +109,15 @@ def test_drawn_as_at_first(patches):
     assert ((drawn[0] >= 0.25) & (drawn[0] <= 0.5)).all()
     assert (drawn[0] == drawn[1]).all()
     assert (drawn[0] != drawn[2]).any()
+
+
+def test_initializer_without_seed(patches):
+    """Weights that are not drawn but set begin anew as they did at first."""
+    picture = tf_keras.Input((None, None, 3))
+    layer = conv(2, 1, "only", "relu", initializer="ones")
+    model = silence(tf_keras.Model(picture, layer(picture)), {"only": (1,)})
+    assert revive_dead_channels(model, patches, seed=1) == {"only": (1,)}
+    assert (layer.get_weights()[0] == 1).all()
 
 
 def test_nothing_to_silence(patches):
