@@ -125,6 +125,8 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
         return _all_off(comparison, off, len(stored))
     if comparison.causes is None:
         return _by_noise(comparison)
+    if all(picture.largest_difference == 0 for picture in comparison.pictures):
+        return _same(comparison)
     ends = _wrong_ends(comparison)
     suspects = sorted(
         _suspects(comparison, comparison.causes, wrong_ends=bool(ends)),
@@ -134,7 +136,7 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
     certain = [] if comparison.reference_quantized else [one for one in suspects if _certain(one)]
     worst = next((one for one in suspects if one.avoidable_db > least_db), None)
     worst = worst or (certain[0] if certain else None)
-    if worst is None and comparison.causes.total_db < -WORTH_SAYING_DB:
+    if not certain and comparison.causes.total_db < -WORTH_SAYING_DB:
         return _better(comparison, comparison.causes)
     ends_db = comparison.causes.io_grid_db
     named = [one for one in suspects if one.avoidable_db > WORTH_SAYING_DB or one in certain]
@@ -145,6 +147,18 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
     else:
         found = _of_rounding(comparison, comparison.causes, named, reference)
     return replace(found, suspects=tuple(_as_record(one) for one in named))
+
+
+def _same(comparison: Comparison) -> Diagnosis:
+    """Say that nothing is wrong, as both models make the same pictures."""
+    return Diagnosis(
+        costs_most=f"Both models make the same of {_pictures(len(comparison.pictures))}, byte for "
+        "byte.",
+        why="Nothing that differs inside them reaches a picture.",
+        what_to_do="Nothing.",
+        layer=None,
+        cause="none",
+    )
 
 
 def _better(comparison: Comparison, costs: CauseCosts) -> Diagnosis:
@@ -197,7 +211,7 @@ def _suspects(comparison: Comparison, costs: CauseCosts, *, wrong_ends: bool) ->
             for suspect in (
                 _changed_for_biases(layer, maker),
                 _changed_for_copy(layer, maker, costs),
-                _stored(layer),
+                _stored(layer, reference_quantized=comparison.reference_quantized),
                 _cut_off(layer, wrong_ends=wrong_ends),
                 _wide(layer),
             )
@@ -268,14 +282,18 @@ def _steps(layer: LayerError) -> int:
     return round((layer.grid_maximum - layer.grid_minimum) / layer.scale)
 
 
-def _stored(layer: LayerError) -> _Suspect | None:
+def _stored(layer: LayerError, *, reference_quantized: bool) -> _Suspect | None:
     """Return what stored values cost that are not the reference's, rounded.
 
-    Of weights that make up for the errors of other layers, nothing is got back in float.
+    Of weights that make up for the errors of other layers, nothing is got back in float. Those of
+    an integer reference are rounded, too, in its own way: only what no rounding does counts.
     """
     if layer.cost is None or layer.stored is None:
         return None
-    if not _off(layer) and (layer.stored.bias_off_steps or 0.0) <= _MOVED_BIAS_STEPS:
+    weights_off, bias_off = layer.stored.weights_off_steps, layer.stored.bias_off_steps or 0.0
+    if reference_quantized and weights_off <= _DAMAGED_STEPS and bias_off <= _DROPPED_STEPS:
+        return None
+    if not _off(layer) and bias_off <= _MOVED_BIAS_STEPS:
         return None
     if layer.stored.weights_off_steps <= _MOVED_STEPS and _rescaled_biases(layer):
         return None  # the biases are off, but as they would be right on another grid
@@ -583,6 +601,4 @@ def _pictures(count: int) -> str:
 
 def _loses(comparison: Comparison, costs: CauseCosts) -> str:
     pictures = _pictures(len(comparison.pictures))
-    if all(picture.largest_difference == 0 for picture in comparison.pictures):
-        return f"Both models make the same of {pictures}"
     return f"The tested model loses {costs.total_db:.4f} dB of PSNR on {pictures}"

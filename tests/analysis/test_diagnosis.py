@@ -390,6 +390,14 @@ class TestThresholds:
         assert "0.4990 dB" in found.costs_most
         assert (found.cause, found.layer, found.suspects) == ("none", None, ())
 
+    def test_rounded_in_another_way(self):
+        """Weights of an integer reference are rounded, too: no damage, if they differ by steps."""
+        moved = {"stored": stored(weights_off_steps=9.0), "cost": cost(weights_db=MUCH)}
+        result = comparison_of(causes=costs(weights_db=MUCH), second=moved)
+        assert diagnose(result, reference="x").cause == "stored values"
+        found = diagnose(replace(result, reference_quantized=True), reference="x")
+        assert found.cause == "weights"
+
     def test_one_weight_scale(self):
         """Where weights cost most and a kernel has one scale, that is the reason."""
         shared = {"stored": stored(one_scale=True), "cost": cost(alone_db=0.4)}
@@ -437,8 +445,8 @@ class TestThresholds:
             assert "one.tflite" not in found.what_to_do
 
     def test_same_pictures(self):
-        """Of models that make the same pictures it is said that they do, and nothing is to do."""
-        result = comparison_of(causes=costs(weights_db=0, activations_db=0, interaction_db=0))
+        """Of models that make the same pictures it is said that they do, whatever parts cost."""
+        result = comparison_of(causes=costs(activations_db=0.5, interaction_db=-0.5))
         (picture,) = result.pictures
         same = replace(result, pictures=(replace(picture, largest_difference=0),))
         found = diagnose(same, reference="x")
