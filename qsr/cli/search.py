@@ -238,7 +238,10 @@ def _print(report: "RepdataReport") -> None:
 
 def _all_words(report: "RepdataReport") -> list[str]:
     """Say everything that there is to say, the verdict first."""
-    return [*_words(report), *(_gained(step) for step in report.steps), *report.notes]
+    from qsr.jobs.repdata_report import steps_around
+
+    steps = steps_around(report)
+    return [*_words(report), *(_gained(step) for step in steps), *report.notes]
 
 
 def _words(report: "RepdataReport") -> list[str]:

@@ -155,10 +155,10 @@ class RepdataReport:
     measured_db: tuple[float, ...]
     estimated_db: tuple[float, ...]
 
-    @property
-    def steps(self) -> tuple[Refinement, ...]:
-        """What was done before the search and after it, and what each step gave."""
-        return (*((self.equalization,) if self.equalization else ()), *self.refinements)
+
+def steps_around(report: RepdataReport) -> tuple[Refinement, ...]:
+    """Return what was done before the search and after it, and what each step gave."""
+    return (*((report.equalization,) if report.equalization else ()), *report.refinements)
 
 
 def model_score(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isfinite, isnan
 
 from qsr.jobs.refinement import Refinement
-from qsr.jobs.repdata_report import ModelScore, RepdataReport
+from qsr.jobs.repdata_report import ModelScore, RepdataReport, steps_around
 from qsr.reports import Origin, Page
 from qsr.reports.bar_chart import Bar, bar_figure
 from qsr.reports.curve_chart import Curve, Mark, curve_figure
@@ -191,13 +191,14 @@ def _tried(report: RepdataReport) -> list[Block]:
 
 
 def _refined(report: RepdataReport) -> list[Table]:
-    if not report.steps:
+    steps = steps_around(report)
+    if not steps:
         return []
     return [
         Table(
             "What was done before and after the search, and what each step gave.",
             _REFINEMENTS,
-            tuple(Row(_of_step(step)) for step in report.steps),
+            tuple(Row(_of_step(step)) for step in steps),
         )
     ]
 

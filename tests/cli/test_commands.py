@@ -164,9 +164,10 @@ class TestOthers:
         report = parsed(qsr("quantize", network, rocket, coffee, "-o", out, "--json").out)
         assert report["images"] == ["rocket", "coffee"]
         assert out.read_bytes() == first
-        (evaluate,) = NEXT.findall(said.out)
-        words = [photos / "validation" if word == "DIR" else word for word in shlex.split(evaluate)]
-        assert qsr(*words[1:]).code == 0
+        evaluate, compare = NEXT.findall(said.out)
+        for command in (evaluate, compare):
+            words = [photos / "validation" if one == "DIR" else one for one in shlex.split(command)]
+            assert qsr(*words[1:]).code == 0
 
     def test_quantize_with_ranges(self, qsr, network, photos, tmp_path):
         """Ranges are saved where they were asked for, and stand for the images afterwards."""

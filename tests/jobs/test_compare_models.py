@@ -232,7 +232,7 @@ class TestFiles:
             run=Path(run.run_folder), limit=2, workers=1, command="qsr compare -x", **products
         )
         text = products["page"].read_text(encoding="utf-8")
-        for said in (report.diagnosis.layer, "qsr compare -x", "<svg", "data:image/"):
+        for said in (report.diagnosis.costs_most, "qsr compare -x", "<svg", "data:image/"):
             assert said in text
         rows = list(csv.DictReader(StringIO(products["csv"].read_text(encoding="utf-8"))))
         layers = report.comparison.layers

@@ -13,6 +13,7 @@ from qsr.errors import UsageError
 from qsr.jobs import refinement
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.refinement import Steps, corrected_if_better
+from qsr.jobs.repdata_report import steps_around
 from qsr.jobs.search_repdata import search_repdata
 from qsr.tflite.graph import Graph
 
@@ -133,7 +134,7 @@ def test_what_does_not_help_is_left_out(espcn, photographs):
 
 def test_nothing_asked_nothing_done(run):
     """A plain search refines nothing, and measures nothing for it."""
-    assert run.steps == ()
+    assert steps_around(run) == ()
 
 
 def test_equalization_is_measured_on_others(tmp_path):
@@ -143,7 +144,7 @@ def test_equalization_is_measured_on_others(tmp_path):
     plain = search_repdata("xcat", out=tmp_path / "plain", equalized=False, **options)
     step = found.equalization
     assert (step.step, step.kept) == ("equalized channels", True)
-    assert found.steps == (step, *found.refinements)
+    assert steps_around(found) == (step, *found.refinements)
     assert plain.equalization is None
     gain = plain.baseline.drop_db - found.baseline.drop_db
     assert step.gain_db.mean == pytest.approx(gain, abs=0.003)  # the middles of large pictures

