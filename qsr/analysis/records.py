@@ -21,6 +21,8 @@ class ChannelErrors:
         cosine: of the channel alone.
         saturated_low: share of the channel's values, 0 to 1.
         saturated_high: share of the channel's values.
+        used_levels: share of the grid's integers that occur in the channel; None for 16-bit grids.
+            Channels share one grid, of which each is meant to use a part.
         gain: ``sum f q / sum f^2``, what f is multiplied by; 0 without signal.
     """
 
@@ -31,6 +33,7 @@ class ChannelErrors:
     cosine: tuple[float, ...]
     saturated_low: tuple[float, ...]
     saturated_high: tuple[float, ...]
+    used_levels: tuple[float, ...] | None
     gain: tuple[float, ...]
 
     @property
@@ -58,8 +61,7 @@ class TensorError:
         saturated_low: share of f more than half a step below the grid, 0 to 1.
         saturated_high: share of f more than half a step above the grid.
         used_levels: share of the grid's integers that occur, 0 to 1; None for 16-bit grids.
-        channels: the same for each channel, the last axis. ``used_levels`` is left out: channels
-            share one grid, and each is meant to use a part of it.
+        channels: the same for each channel, the last axis.
     """
 
     sqnr_db: float

@@ -42,8 +42,8 @@ class ErrorSums:
         saturated_high: number of values of f more than half a step above it, per channel.
         minimum: smallest f.
         maximum: largest f.
-        levels: how often each of the grid's integers occurs, ``(levels,)``; None for a grid of more
-            than 256.
+        levels: how often each of the grid's integers occurs in each channel, ``(channels,
+            levels)``; None for a grid of more than 256.
         bins: how often f lies in each of the bins that :func:`bin_ends` tells, ``(BINS,)``; the
             first and the last hold what lies beyond as well.
     """
@@ -113,7 +113,7 @@ class ErrorSums:
             used_levels=(
                 None
                 if self.levels is None
-                else int(np.count_nonzero(self.levels)) / self.levels.size
+                else int(np.count_nonzero(self.levels.any(axis=0))) / self.levels.shape[1]
             ),
             channels=ChannelErrors(
                 sqnr_db=tuple(
@@ -133,6 +133,9 @@ class ErrorSums:
                 ),
                 saturated_low=tuple((self.saturated_low / self.count).tolist()),
                 saturated_high=tuple((self.saturated_high / self.count).tolist()),
+                used_levels=(
+                    None if self.levels is None else tuple((self.levels > 0).mean(axis=1).tolist())
+                ),
                 gain=tuple(
                     float(self.product[place] / self.signal[place]) if self.signal[place] else 0.0
                     for place in range(channels)
@@ -258,11 +261,12 @@ def _counted(chosen: NDArray[np.bool_]) -> Counts:
 
 
 def _levels(integers: NDArray[Any], grid: Grid) -> Counts | None:
-    """Count how often each of a grid's integers occurs; None if it has too many."""
-    count = grid.highest - grid.lowest + 1
+    """Count how often each of a grid's integers occurs by channel; None if it has too many."""
+    count, channels = grid.highest - grid.lowest + 1, integers.shape[1]
     if count > _MOST_LEVELS:
         return None
-    return np.bincount(integers.ravel().astype(np.int64) - grid.lowest, minlength=count)
+    places = integers.astype(np.int64) + (count * np.arange(channels) - grid.lowest)
+    return np.bincount(places.ravel(), minlength=count * channels).reshape(channels, count)
 
 
 def _bins(values: Doubles, grid: Grid) -> Counts:

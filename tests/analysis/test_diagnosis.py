@@ -42,6 +42,7 @@ def channels(sqnr_db, gain):
         cosine=(0.9999, 0.9999),
         saturated_low=(0.0, 0.0),
         saturated_high=(0.0, 0.0),
+        used_levels=(1.0, 1.0),
         gain=gain,
     )
 

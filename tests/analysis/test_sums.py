@@ -47,6 +47,9 @@ def by_formula(values, codes, grid):
         "channel_sqnr_db": [
             ratio_db((a**2).sum(), ((b - a) ** 2).sum()) for a, b in zip(f.T, q.T, strict=True)
         ],
+        "channel_used_levels": [len(np.unique(one)) / levels for one in codes.reshape(f.shape).T]
+        if levels <= 256
+        else None,
         "channel_mse": ((q - f) ** 2).mean(axis=0),
         "channel_cosine": [cosine(a, b) for a, b in zip(f.T, q.T, strict=True)],
         "channel_saturated_low": (f < grid.minimum - half).mean(axis=0),
@@ -79,7 +82,7 @@ def measured(sums):
         *("saturated_low", "saturated_high"),
     )
     found = {name: getattr(error, name) for name in (*names, "used_levels")}
-    for name in (*names, "gain"):
+    for name in (*names, "used_levels", "gain"):
         found[f"channel_{name}"] = getattr(error.channels, name)
     return found
 
@@ -217,7 +220,8 @@ class TestWhole:
         assert_same(measured(sums), by_formula(values, codes, HALVES))
         assert (sums.minimum, sums.maximum) == (values.min(), values.max())
         assert sum(sums.histogram.counts) == values.size
-        assert sums.levels.tolist() == np.bincount(codes.ravel(), minlength=256).tolist()
+        for found, own in zip(sums.levels, codes.reshape(-1, codes.shape[-1]).T, strict=True):
+            assert found.tolist() == np.bincount(own, minlength=256).tolist()
 
     def test_shapes(self):
         """Tensors of different shapes, or without values, are refused."""

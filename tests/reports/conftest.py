@@ -210,6 +210,7 @@ def _error(sqnr, seed=0):
             cosine=(0.999987,) * CHANNELS,
             saturated_low=(0.0,) * CHANNELS,
             saturated_high=(0.0,) * CHANNELS,
+            used_levels=(0.7,) * CHANNELS if seed else None,
             gain=tuple(1 + random.normal(0, 1e-2, CHANNELS)),
         ),
     )
