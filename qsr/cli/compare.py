@@ -8,6 +8,7 @@ import typer
 from qsr.cli.command_line import command_line
 from qsr.cli.options import Json, SkipBadImages
 from qsr.cli.output import print_json, print_skipped, print_table, shown_progress
+from qsr.errors import UsageError
 
 if TYPE_CHECKING:
     from qsr.jobs.compare import CompareReport
@@ -84,10 +85,12 @@ def compare(
     print_skipped(found.skipped)
     if json:
         print_json(found)
-        return
-    _print(found)
+    else:
+        _print(found)
+    if found.unwritten:
+        raise UsageError("; ".join(found.unwritten))
     for what, path in (("report", report), ("layers", csv), ("overlay", overlay)):
-        if path is not None:
+        if path is not None and not json:
             typer.echo(f"{what}: {path}")
 
 

@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,7 @@ class CompareReport:
         diagnosis: what costs most, why, and what to do.
         comparison: layers, causes and pictures.
         skipped: one line on each image that was left out as unusable.
+        unwritten: one line on each file that could not be written in the end, a full disk say.
     """
 
     reference: str
@@ -55,6 +57,7 @@ class CompareReport:
     diagnosis: Diagnosis
     comparison: Comparison
     skipped: tuple[str, ...]
+    unwritten: tuple[str, ...]
 
     @property
     def reference_psnr_db(self) -> float:
@@ -125,8 +128,8 @@ def compare_models(
         ModelError: the models are unusable, the tested one is float, or they are not of one
             network.
         StudyError: ``run`` is no finished run, or its validation images are gone.
-        UsageError: ``limit`` or ``workers`` is less than 1, the words are in the wrong order, or a
-            file cannot be written.
+        UsageError: ``limit`` or ``workers`` is less than 1, the words are in the wrong order, or it
+            is seen beforehand that a file cannot be written.
     """
     workers = checked_workers(workers)
     if limit < 1:
@@ -157,15 +160,29 @@ def compare_models(
             diagnose(comparison, reference=asked.reference.name),
             comparison,
             skipped,
+            (),
         )
+        unwritten: list[str] = []
         if page is not None:
             shown = _worst_panels(instruments, comparison, pairs)
-            write_text(page, _page(report, shown, command))
+            with _noted(unwritten):
+                write_text(page, _page(report, shown, command))
     if csv is not None:
-        write_text(csv, layers_csv(comparison))
+        with _noted(unwritten):
+            write_text(csv, layers_csv(comparison))
     if overlays is not None:
-        _write_overlays(overlays, comparison)
-    return report
+        with _noted(unwritten):
+            _write_overlays(overlays, comparison)
+    return replace(report, unwritten=tuple(unwritten))
+
+
+@contextmanager
+def _noted(unwritten: list[str]) -> Iterator[None]:
+    """Take note of a file that cannot be written: what was measured is not lost for it."""
+    try:
+        yield
+    except UsageError as error:
+        unwritten.append(str(error))
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,9 @@ from io import StringIO
 
 import pytest
 
+import qsr.jobs.compare as compare_job
+from qsr.errors import UsageError
+
 
 def parsed(text):
     """Read JSON that has none of the numbers that JSON does not know."""
@@ -147,3 +150,17 @@ def bad_picture(photos, tmp_path):
     Image.open(photos / "validation/coffee.png").save(folder / "coffee.png")
     Image.fromarray(np.zeros((6, 6, 3), np.uint8)).save(folder / "small.png")
     return folder, folder / "small.png"
+
+
+def test_unwritten(compared, tmp_path, monkeypatch):
+    """What was measured is printed even if a file cannot be written in the end; the code is 2."""
+
+    def full(path, _text):
+        raise UsageError(f"{path} cannot be written (No space left on device)")
+
+    monkeypatch.setattr(compare_job, "write_text", full)
+    page = tmp_path / "page.html"
+    said = compared("--report", page)
+    assert said.code == 2
+    assert "SQNR (dB)" in said.out
+    assert said.err.splitlines()[-1] == f"qsr: {page} cannot be written (No space left on device)"
