@@ -139,7 +139,7 @@ def test_nothing_asked_nothing_done(run):
 
 def test_equalization_is_measured_on_others(tmp_path):
     """What equalization gave is told for images that it never saw, as two searches show it."""
-    options = {"strategy": "all", "weights_rounded": True, "workers": 1}
+    options = {"strategy": "all", "biases_corrected": True, "workers": 1}
     found = search_repdata("xcat", out=tmp_path / "equalized", **options)
     plain = search_repdata("xcat", out=tmp_path / "plain", equalized=False, **options)
     step = found.equalization
