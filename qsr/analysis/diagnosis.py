@@ -170,7 +170,7 @@ def _better(comparison: Comparison, costs: CauseCosts) -> Diagnosis:
         why="What the reference loses by itself is not looked into; compare it with its own float "
         "model for that."
         if comparison.reference_quantized
-        else "It was trained, corrected or rounded for what the picture should be.",
+        else "Rounding fell out well on these pictures, or it was trained or corrected for them.",
         what_to_do="Nothing.",
         layer=None,
         cause="none",
