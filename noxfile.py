@@ -8,6 +8,9 @@ nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]
 
+_ON_ALL_CORES = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+"""For pytest: a process per core, each with TensorFlow in memory; fixtures of a file stay in one."""
+
 
 def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
     """Install dependency groups of pyproject.toml, and the package itself unless told not to."""
@@ -19,9 +22,9 @@ def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite; arguments after ``--`` go to pytest."""
+    """Run the test suite on up to four cores; arguments after ``--`` go to pytest."""
     _install(session, "tests")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *_ON_ALL_CORES, *session.posargs)
 
 
 @nox.session

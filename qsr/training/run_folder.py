@@ -9,9 +9,10 @@ from typing import Any
 
 from qsr.atomic import locked, replacing, sweep
 from qsr.data.pairs import content_hash
-from qsr.errors import StudyError
+from qsr.errors import StudyError, UsageError
 from qsr.quiet import import_tensorflow
 from qsr.training.recipe import Recipe
+from qsr.training.recipe_files import parse_recipe
 
 _LOCK = ".qsr-train-lock"  # held by the training that works in the folder
 _DESCRIPTION = "recipe.json"
@@ -26,16 +27,13 @@ def described(recipe: Recipe, first_stage: int, weights: Path | None) -> dict[st
         first_stage: the stage that it starts with, counted from 1.
         weights: the file that it starts from, if any.
     """
-    description: dict[str, Any] = json.loads(
-        json.dumps(
-            {
-                "recipe": asdict(recipe),
-                "first stage": first_stage,
-                "initial weights": None if weights is None else content_hash(weights),
-            }
-        )
+    return _as_json(
+        {
+            "recipe": asdict(recipe),
+            "first stage": first_stage,
+            "initial weights": None if weights is None else content_hash(weights),
+        }
     )
-    return description
 
 
 @contextmanager
@@ -98,6 +96,7 @@ def check_description(out: Path, description: dict[str, Any]) -> bool:
         raise StudyError(f"{path}: not readable: {error}") from error
     if not isinstance(found, dict):
         raise StudyError(f"{path}: no description of a training; give another --out")
+    found = _with_new_fields(found, str(path))
     for part, wanted in description.items():
         if found.get(part) != wanted:
             raise StudyError(
@@ -137,6 +136,23 @@ def _refuse_foreign(out: Path) -> None:
     """Raise StudyError if a folder holds anything but a training."""
     if any(out.iterdir()) and not ((out / _LOCK).exists() or (out / _DESCRIPTION).exists()):
         raise StudyError(f"{out}: not empty, and no training of qsr; give another --out")
+
+
+def _with_new_fields(found: dict[str, Any], source: str) -> dict[str, Any]:
+    """Give the recipe of an older release the fields that came since, at their defaults."""
+    recipe = found.get("recipe")
+    if not isinstance(recipe, dict):
+        return found
+    try:
+        return found | {"recipe": _as_json(asdict(parse_recipe(recipe, source=source)))}
+    except UsageError:  # no recipe of today: compared as it stands
+        return found
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a dictionary as JSON gives it back: with lists for tuples."""
+    given_back: dict[str, Any] = json.loads(json.dumps(value))
+    return given_back
 
 
 def _difference(part: str, found: dict[str, Any], wanted: Any) -> str:

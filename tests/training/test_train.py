@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -233,6 +234,18 @@ class TestFolder:
         with pytest.raises(StudyError, match=r"another recipe \(training\.seed 3 there, 4 now\)"):
             train(recipe, *images, whole.out)
         assert (whole.out / "log.jsonl").read_text() == whole.log
+
+    def test_recipe_of_an_older_release(self, whole, tiny, images, tmp_path):
+        """A recipe written before a field existed is the same, unless the field has a new value."""
+        shutil.copytree(whole.out, tmp_path / "run")
+        description = tmp_path / "run/recipe.json"
+        written = json.loads(description.read_text())
+        del written["recipe"]["stages"][0]["revive_dead_channels"]
+        description.write_text(json.dumps(written))
+        assert train(tiny, *images, tmp_path / "run").resumed_from == 200
+        revived = with_stage(tiny, revive_dead_channels=True)
+        with pytest.raises(StudyError, match=r"revive_dead_channels False there, True now"):
+            train(revived, *images, tmp_path / "run")
 
     def test_fewer_images(self, whole, tiny, images):
         """Fewer training images are an error."""
