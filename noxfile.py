@@ -9,7 +9,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]
 
 _ON_ALL_CORES = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
-"""For pytest: a process per core, each with TensorFlow in memory; fixtures of a file stay in one."""
+"""For pytest: a process for each core, with TensorFlow in each; the tests of a file share one."""
 
 
 def _install(session: nox.Session, *groups: str, package: bool = True) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from math import fsum
 
@@ -11,13 +11,11 @@ from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.study import best_of
 from qsr.errors import UsageError
 from qsr.jobs.equalization import Equalization
+from qsr.jobs.kept_results import KeptResults, Score
 from qsr.quantization.bias_correction import correct_biases
 from qsr.quantization.fitted_ranges import count_values
 from qsr.quantization.weight_rounding import round_weights
 from qsr.tflite.runtime import Image
-
-Score = Callable[[bytes], Sequence[float]]
-"""PSNR of an integer model on each image, in dB."""
 
 _CUT_WEIGHTS = (1.0, 3.0, 10.0)
 """How much what ranges cut off may count: the images that choose tell."""
@@ -101,6 +99,7 @@ def refined(
     pictures: Sequence[Image],
     choosing: Score,
     confirming: Score,
+    kept: KeptResults,
     source: str,
     on_model: Callable[[int], None],
 ) -> Refined:
@@ -115,13 +114,21 @@ def refined(
         pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
         choosing: scores a model on the images that chose.
         confirming: scores it on those that confirm.
+        kept: what an earlier run has made and measured; what is made now is added.
         source: named in errors.
         on_model: called with the number of models made and measured so far, of ``wanted.models``.
 
     Raises:
         ModelError: a model cannot be run or quantized.
+        StudyError: a result cannot be kept.
     """
-    choosing, confirming = cache(choosing), cache(confirming)
+    choosing = cache(kept.scored("choosing", choosing))
+    confirming = cache(kept.scored("confirming", confirming))
+
+    def rounded(integer: bytes) -> bytes:
+        rounds = partial(round_weights, float_model, integer, pictures, source=source)
+        return kept.model("rounded weights", integer, rounds)
+
     done = count(1)
     model, ranges = study.model, study.best.proposal.ranges(table)
     steps = []
@@ -132,10 +139,9 @@ def refined(
         on_model(next(done))
     rounding = wanted.weights_rounded
     if rounding:
-        rounded = round_weights(float_model, model, pictures, source=source)
-        steps.append(_compared("rounded weights", model, rounded, choosing, confirming))
-        rounding = steps[-1].kept
-        model = rounded if rounding else model
+        model, step = better_of("rounded weights", model, rounded(model), choosing, confirming)
+        rounding = step.kept
+        steps.append(step)
         on_model(next(done))
     if wanted.ranges_fitted:
         counted = count_values(float_model, table.merged(), pictures, source=source)
@@ -144,16 +150,16 @@ def refined(
             fitted = counted.fitted(weight)
             other = quantize(float_model, fitted, scheme, source=source)
             if rounding:
-                other = round_weights(float_model, other, pictures, source=source)
+                other = rounded(other)
             tried.append((fsum(choosing(other)), other, fitted))
             on_model(next(done))
         _, other, fitted = max(tried, key=lambda one: one[0])
         steps.append(_compared("fitted ranges", model, other, choosing, confirming))
         model, ranges = (other, fitted) if steps[-1].kept else (model, ranges)
     if wanted.biases_corrected:
-        model, step = corrected_if_better(
-            float_model, model, pictures, choosing=choosing, confirming=confirming, source=source
-        )
+        corrects = partial(correct_biases, float_model, model, pictures, source=source)
+        corrected = kept.model("corrected biases", model, corrects)
+        model, step = better_of("corrected biases", model, corrected, choosing, confirming)
         steps.append(step)
         on_model(next(done))
     return Refined(model, ranges, tuple(steps))
@@ -218,34 +224,20 @@ def tuning_gain(
     return _compared("tuned ranges", before, study.model, choosing, confirming)
 
 
-def corrected_if_better(
-    float_model: bytes,
-    integer_model: bytes,
-    pictures: Sequence[Image],
-    *,
-    choosing: Score,
-    confirming: Score,
-    source: str,
+def better_of(
+    step: str, before: bytes, after: bytes, choosing: Score, confirming: Score
 ) -> tuple[bytes, Refinement]:
-    """Correct an integer model's biases, if it is then better on the images that chose.
+    """Return the model that is better on the images that chose, and what the step gave.
 
     Args:
-        float_model: content of the float ``.tflite`` file.
-        integer_model: content of the integer one.
-        pictures: LR ``(h, w, 3)`` ``uint8``, none of them of the images that confirm.
+        step: its name.
+        before: content of the integer ``.tflite`` file as it was.
+        after: the same after the step.
         choosing: scores a model on the images that chose.
         confirming: scores it on those that confirm.
-        source: named in errors.
-
-    Returns:
-        The better model of the two, and what correction gave.
-
-    Raises:
-        ModelError: a model cannot be run.
     """
-    corrected = correct_biases(float_model, integer_model, pictures, source=source)
-    found = _compared("corrected biases", integer_model, corrected, choosing, confirming)
-    return corrected if found.kept else integer_model, found
+    found = _compared(step, before, after, choosing, confirming)
+    return (after if found.kept else before), found
 
 
 def _compared(

@@ -80,6 +80,11 @@ class RunFolder:
         return self.path / "screen.npz"
 
     @property
+    def refinement(self) -> Path:
+        """The folder of what the steps after the search made and measured."""
+        return self.path / "refinement"
+
+    @property
     def chosen_ranges(self) -> Path:
         """The ranges of the best integer model, as LiteRT's quantizer reads them."""
         return self.path / "ranges_chosen.json"

@@ -54,6 +54,7 @@ from qsr.jobs.equalization import (
 )
 from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
+from qsr.jobs.kept_results import KeptResults, hash_of
 from qsr.jobs.models import load_float, short_name
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.refinement import Refined, Refinement, Steps, equalization_gain, refined
@@ -440,6 +441,14 @@ class _Search:
             pictures=self.pictures,
             choosing=PsnrScore(parts.selection, facts),
             confirming=PsnrScore(parts.confirmation, facts),
+            kept=KeptResults(
+                self.folder.refinement,
+                hash_of(
+                    content,
+                    self.pictures,
+                    (*parts.selection_hashes, "confirmed on", *parts.confirmation_hashes),
+                ),
+            ),
             source=self.asked.model,
             on_model=measured,
         )

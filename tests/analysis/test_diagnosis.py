@@ -10,7 +10,7 @@ from rewrites import with_weights
 
 from qsr import calibration as cal
 from qsr.analysis import compare, diagnose
-from qsr.analysis.diagnosis import CAUSES, GOOD_DB, WORTH_SAYING_DB
+from qsr.analysis.diagnosis import CAUSES, WORTH_SAYING_DB
 from qsr.analysis.records import (
     Banding,
     CauseCosts,
@@ -25,6 +25,7 @@ from qsr.analysis.records import (
     StoredError,
     TensorError,
 )
+from qsr.analysis.suspects import GOOD_DB
 from qsr.quantization.equalize import equalize
 from qsr.quantization.weight_rounding import round_weights
 

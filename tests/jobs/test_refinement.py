@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsr.calibration import Linear, collect, quantize, search
+from qsr.calibration import Linear, collect, search
 from qsr.calibration.scheme import scheme_named
 from qsr.data.bundled import write_bundled
 from qsr.errors import UsageError
 from qsr.jobs import refinement
 from qsr.jobs.evaluate import evaluate_models
-from qsr.jobs.refinement import Steps, corrected_if_better
+from qsr.jobs.kept_results import KeptResults
+from qsr.jobs.refinement import Steps, better_of
 from qsr.jobs.repdata_report import steps_around
 from qsr.jobs.search_repdata import search_repdata
+from qsr.quantization.weight_rounding import round_weights
 from qsr.tflite.graph import Graph
 
 
@@ -114,22 +116,42 @@ def test_fitted_ranges_are_for_eight_bits():
     Steps(weights_rounded=True).check(scheme_named("uint8-16x8"))
 
 
-def test_what_does_not_help_is_left_out(espcn, photographs):
+def test_what_does_not_help_is_left_out():
     """Where the images that choose say no, the model stays as it was, and that is told."""
-    integer = quantize(espcn, collect(espcn, photographs).merged())
-    scores = iter([[30.0, 31.0], [29.0, 31.5]])  # as it was, corrected
-    model, found = corrected_if_better(
-        espcn,
-        integer,
-        tuple(photographs.values()),
-        choosing=lambda _: next(scores),
-        confirming=lambda model: [float(model == integer)] * 2,
-        source="espcn",
+    choosing = {b"before": [30.0, 31.0], b"after": [29.0, 31.5]}
+    confirming = {b"before": [1.0, 1.0], b"after": [0.0, 0.0]}
+    model, found = better_of(
+        "a step", b"before", b"after", choosing.__getitem__, confirming.__getitem__
     )
-    assert model == integer
+    assert model == b"before"
     assert not found.kept
     assert found.choosing_gain_db == pytest.approx(-0.25)
     assert found.gain_db.mean == -1.0
+
+
+def test_stopped_in_the_middle(rounded, tmp_path, monkeypatch):
+    """What refinement made before it was stopped is not made again, and the result is the same."""
+    options = {"strategy": "all", "weights_rounded": True, "ranges_fitted": True, "workers": 1}
+    made = []
+
+    def stopped(*args, **named):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(round_weights(*args, **named))
+        return made[-1]
+
+    def counted(*args, **named):
+        made.append(round_weights(*args, **named))
+        return made[-1]
+
+    monkeypatch.setattr(refinement, "round_weights", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        search_repdata("espcn", out=tmp_path / "run", **options)
+    monkeypatch.setattr(refinement, "round_weights", counted)
+    report = search_repdata("espcn", out=tmp_path / "run", **options)
+    assert len(made) == 4, "two made before, and two after"
+    assert report.chosen == rounded.chosen
+    assert report.refinements == rounded.refinements
 
 
 def test_nothing_asked_nothing_done(run):
@@ -151,7 +173,7 @@ def test_equalization_is_measured_on_others(tmp_path):
     assert step.choosing_gain_db > 0
 
 
-def test_rounding_that_did_not_help_is_not_brought_back(espcn, photographs, monkeypatch):
+def test_rounding_that_did_not_help_is_not_brought_back(espcn, photographs, tmp_path, monkeypatch):
     """Fitted ranges are not rounded for what layers give where that was just turned down."""
     table = collect(espcn, photographs)
     same = [30.0, 30.0]
@@ -172,6 +194,7 @@ def test_rounding_that_did_not_help_is_not_brought_back(espcn, photographs, monk
         pictures=tuple(photographs.values()),
         choosing=lambda model: [29.0 if b"worse" in model else 30.0 + (model != study.model)],
         confirming=lambda _: same,
+        kept=KeptResults(tmp_path, "of these"),
         source="espcn",
         on_model=lambda _: None,
     )
