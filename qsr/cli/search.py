@@ -290,7 +290,9 @@ def _words(report: "RepdataReport") -> list[str]:
 def _gained(step: "Refinement") -> str:
     """Say what a step after the search gave."""
     gain = step.gain_db
-    kept = "kept" if step.kept else "not kept, as it does not help on the images that chose"
+    kept = "kept" if step.kept else "not kept: no sure gain on the images that chose"
+    if step.kept and gain.high < 0:
+        kept = "kept, but give more images to choose on: it hurts the others"
     return (
         f"{step.step}: {step.choosing_gain_db:+.4f} dB on the images that chose, {gain.mean:+.4f} "
         f"({gain.low:+.4f} to {gain.high:+.4f}) on the others: {kept}"

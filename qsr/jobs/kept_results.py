@@ -1,19 +1,25 @@
 """What refinement has made and measured by now, so that a run that was stopped goes on there."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from qsr.atomic import replacing
 from qsr.calibration.provenance import image_hash, model_hash, versions
-from qsr.errors import StudyError
+from qsr.errors import ModelError, StudyError
+from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import Image
 
 Score = Callable[[bytes], Sequence[float]]
 """PSNR of an integer model on each image, in dB."""
+
+
+_FORMAT = 1
+"""Raised when a step makes something else of the same model, so that nothing older is used."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,13 @@ class KeptResults:
 
     Attributes:
         folder: where they are; it is made when there is something to keep.
-        of: a hash of all that they are made from and measured on.
+        identity: a hash of all that they are made from and measured on.
     """
 
     folder: Path
-    of: str
+    identity: str
 
-    def model(self, step: str, base: bytes, make: Callable[[], bytes]) -> bytes:
+    def made_once(self, step: str, base: bytes, make: Callable[[], bytes]) -> bytes:
         """Return what a step makes of an integer model: as an earlier run made it, or made now.
 
         Args:
@@ -40,13 +46,13 @@ class KeptResults:
             StudyError: the result cannot be written.
         """
         path = self._path(step, base, ".tflite")
-        with suppress(OSError):
-            return path.read_bytes()
+        with suppress(OSError, ModelError):  # not there, or damaged
+            return Graph(path.read_bytes()).model
         made = make()
         self._write(path, made)
         return made
 
-    def scored(self, images: str, score: Score) -> Score:
+    def scored_once(self, images: str, score: Score) -> Score:
         """Return a score that measures each model once, in this run or an earlier one.
 
         Args:
@@ -54,20 +60,23 @@ class KeptResults:
             score: measures a model on them.
         """
 
-        def kept(model: bytes) -> Sequence[float]:
+        def scored(model: bytes) -> Sequence[float]:
             path = self._path(images, model, ".json")
-            with suppress(OSError):
-                earlier: list[float] = json.loads(path.read_bytes())
-                return earlier
-            found = [float(one) for one in score(model)]
-            self._write(path, json.dumps(found).encode())
-            return found
+            with suppress(OSError, ValueError, TypeError, KeyError):  # not there, or damaged
+                earlier = json.loads(path.read_bytes())
+                scores = [float(one) for one in earlier["psnr_db"]]
+                if len(scores) == earlier["images"]:
+                    return scores
+            scores = [float(one) for one in score(model)]
+            entry = {"images": len(scores), "psnr_db": scores}
+            self._write(path, json.dumps(entry).encode())
+            return scores
 
-        return kept
+        return scored
 
     def _path(self, what: str, model: bytes, suffix: str) -> Path:
         """Return the file of a result: its name says what it is of."""
-        of = sha256(" ".join((self.of, what, model_hash(model))).encode()).hexdigest()
+        of = sha256(" ".join((self.identity, what, model_hash(model))).encode()).hexdigest()
         return self.folder / f"{what.replace(' ', '-')}-{of[:16]}{suffix}"
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -82,13 +91,21 @@ class KeptResults:
             ) from error
 
 
-def hash_of(float_model: bytes, pictures: Sequence[Image], measured_on: Sequence[str]) -> str:
+def inputs_hash(
+    float_model: bytes, pictures: Sequence[Image], measured_on: Mapping[str, Any]
+) -> str:
     """Return a hash of what refinement starts from, and of the packages that do it.
 
     Args:
         float_model: content of the ``.tflite`` file.
         pictures: LR ``(h, w, 3)`` ``uint8`` that layers are measured on.
-        measured_on: hashes of the images that models are scored on.
+        measured_on: what models are scored on and how, as JSON.
     """
-    parts = [model_hash(float_model), *map(image_hash, pictures), "scored on", *measured_on]
-    return sha256(json.dumps([parts, versions()], sort_keys=True).encode()).hexdigest()
+    parts = [
+        _FORMAT,
+        versions(),
+        model_hash(float_model),
+        [*map(image_hash, pictures)],
+        measured_on,
+    ]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

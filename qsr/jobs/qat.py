@@ -251,7 +251,8 @@ def _trained(
     result = train_network(trainee, tuning, images, out, on_progress=on_steps)
     load_weights(aware.keras, result.best_model)
     trained, ranges = aware.exported()
-    ptq, qat = quantize(start.model, start.ranges), quantize(trained, ranges)
+    ptq = network.integer or quantize(start.model, start.ranges)
+    qat = quantize(trained, ranges)
     _check_integer(qat, tuning.name)
     folder = RunFolder(out)
     contents = [network.model, *(one if keep_clip else fold_copies(one) for one in (ptq, qat))]

@@ -38,11 +38,14 @@ class FloatNetwork:
         model: content of the float ``.tflite`` model.
         ranges: of its activations, as a search chose them; None if they are to be measured.
         source: named in errors.
+        integer: content of the search's integer model with ``uint8`` at both ends, refined or not;
+            None if there is none.
     """
 
     model: bytes
     ranges: Ranges | None
     source: str
+    integer: bytes | None = None
 
     @property
     def identity(self) -> dict[str, str]:
@@ -127,7 +130,9 @@ def load_network(recipe: Recipe, weights: Path | None, run: Path | None) -> Floa
         model, source = read_model(folder.float_model)
         _check_network(model, recipe, source)
         ranges = read_litert_json(folder.chosen_ranges, model, source=source)
-        return FloatNetwork(model, ranges, source)
+        integer = folder.integer_model("uint8")
+        found = read_model(integer)[0] if integer.exists() else None
+        return FloatNetwork(model, ranges, source, found)
     path = weights or pretrained_path(recipe.network)
     return FloatNetwork(_converted(recipe, path), None, str(path))
 

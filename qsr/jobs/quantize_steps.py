@@ -1,12 +1,12 @@
 """An integer model with what can be done about its losses, each step kept if it helps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum
 
 from qsr.calibration import Interval, Ranges, Scheme, quantize
 from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.float_layers import layer_name, operators_in_float
+from qsr.jobs.kept_results import Score
 from qsr.quantization.bias_correction import correct_biases
 from qsr.tflite.fold import Folded, fold
 from qsr.tflite.graph import Graph
@@ -18,9 +18,6 @@ _NOTHING = {
     EQUALIZED: "no layers of this network can be equalized",
     CORRECTED: "every bias is right already",
 }
-
-Score = Callable[[bytes], Sequence[float]]
-"""PSNR of an integer model on each of some validation images, in dB."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class Step:
         choosing_gain_db: by how much mean PSNR grew on the images that chose; None if there were
             none, or nothing to do.
         gain_db: the same on images that took no part, with its interval; None if there were none.
-        kept: whether it is part of the model: whether it helped on the images that chose, or was
-            not measured.
+        kept: whether it is part of the model: whether it helped on the images that chose, by more
+            than what their number leaves to chance, or was not measured.
     """
 
     step: str
@@ -158,9 +155,8 @@ def _step(name: str, before: bytes, after: bytes, judges: Judges | None) -> Step
         return Step(name, None, None, kept=False)
     if judges is None:
         return Step(name, None, None, kept=True)
-    old, new = judges.choosing(before), judges.choosing(after)
-    gain = fsum(new) / len(new) - fsum(old) / len(old)
+    gain = paired_bootstrap(judges.choosing(after), judges.choosing(before))
     confirmed = None
     if judges.confirming is not None:
         confirmed = paired_bootstrap(judges.confirming(after), judges.confirming(before))
-    return Step(name, gain, confirmed, kept=gain > 0)
+    return Step(name, gain.mean, confirmed, kept=gain.low > 0)

@@ -203,7 +203,7 @@ def _without(
     apart = [index for index, (lr, _) in enumerate(pairs) if image_hash(lr) not in representative]
     if not apart:
         raise UsageError(
-            f"{data}: every image of it is representative too; models must be compared on others"
+            f"{data}: every image of it is representative too; give others with --data"
         )
     known = {pairs.names[index] for index in apart}
     shared = [f"{name}: a representative image too" for name in pairs.names if name not in known]

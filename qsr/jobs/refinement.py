@@ -8,7 +8,7 @@ from math import fsum
 
 from qsr.calibration import Interval, Ranges, RangeTable, Scheme, Study, collect, quantize
 from qsr.calibration.bootstrap import paired_bootstrap
-from qsr.calibration.study import best_of
+from qsr.calibration.study import Trial, best_of
 from qsr.errors import UsageError
 from qsr.jobs.equalization import Equalization
 from qsr.jobs.kept_results import KeptResults, Score
@@ -29,7 +29,8 @@ class Refinement:
         step: what was done.
         choosing_gain_db: by how much mean PSNR grew on the images that chose.
         gain_db: the same on the images that confirm, with its interval.
-        kept: whether the step is part of the model: whether it helped on the images that chose.
+        kept: whether the step is part of the model: whether it helped on the images that chose, by
+            more than what their number leaves to chance.
     """
 
     step: str
@@ -79,11 +80,13 @@ class Refined:
     """An integer model after all steps.
 
     Attributes:
+        trial: of the search, which the steps began with.
         model: content of the ``.tflite`` file.
         ranges: what it was quantized with.
         steps: what each step gave.
     """
 
+    trial: Trial
     model: bytes
     ranges: Ranges
     steps: tuple[Refinement, ...]
@@ -96,6 +99,7 @@ def refined(
     scheme: Scheme,
     wanted: Steps,
     *,
+    objective: str,
     pictures: Sequence[Image],
     choosing: Score,
     confirming: Score,
@@ -111,6 +115,8 @@ def refined(
         table: the ranges of every candidate.
         scheme: how it was quantized.
         wanted: the steps.
+        objective: of the search. Tuned ranges are judged by it, which was done while they were
+            tuned; if it is the mean, they have to help by more than chance, too.
         pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
         choosing: scores a model on the images that chose.
         confirming: scores it on those that confirm.
@@ -122,21 +128,27 @@ def refined(
         ModelError: a model cannot be run or quantized.
         StudyError: a result cannot be kept.
     """
-    choosing = cache(kept.scored("choosing", choosing))
-    confirming = cache(kept.scored("confirming", confirming))
+    choosing, confirming = cache(choosing), cache(confirming)
 
     def rounded(integer: bytes) -> bytes:
         rounds = partial(round_weights, float_model, integer, pictures, source=source)
-        return kept.model("rounded weights", integer, rounds)
+        return kept.made_once("rounded weights", integer, rounds)
 
     done = count(1)
-    model, ranges = study.model, study.best.proposal.ranges(table)
+    trial, model = study.best, study.model
     steps = []
     if wanted.tuned:
-        steps.append(
-            tuning_gain(study, float_model, table, scheme, choosing=choosing, confirming=confirming)
-        )
+        untuned = best_of(one for one in study.trials if not one.proposal.factors)
+        untuned = untuned or study.baseline
+        before = quantize(float_model, untuned.proposal.ranges(table), scheme, source=source)
+        step = _compared("tuned ranges", before, model, choosing, confirming)
+        if objective != "mean":
+            step = replace(step, kept=trial != untuned)
+        if not step.kept:
+            trial, model = untuned, before
+        steps.append(step)
         on_model(next(done))
+    ranges = trial.proposal.ranges(table)
     rounding = wanted.weights_rounded
     if rounding:
         model, step = better_of("rounded weights", model, rounded(model), choosing, confirming)
@@ -158,11 +170,11 @@ def refined(
         model, ranges = (other, fitted) if steps[-1].kept else (model, ranges)
     if wanted.biases_corrected:
         corrects = partial(correct_biases, float_model, model, pictures, source=source)
-        corrected = kept.model("corrected biases", model, corrects)
+        corrected = kept.made_once("corrected biases", model, corrects)
         model, step = better_of("corrected biases", model, corrected, choosing, confirming)
         steps.append(step)
         on_model(next(done))
-    return Refined(model, ranges, tuple(steps))
+    return Refined(trial, model, ranges, tuple(steps))
 
 
 def equalization_gain(
@@ -199,31 +211,6 @@ def equalization_gain(
     )
 
 
-def tuning_gain(
-    study: Study,
-    float_model: bytes,
-    table: RangeTable,
-    scheme: Scheme,
-    *,
-    choosing: Score,
-    confirming: Score,
-) -> Refinement:
-    """Say what tuning its ranges gave the chosen model of a search with a tuned strategy.
-
-    Args:
-        study: of the search.
-        float_model: content of the ``.tflite`` file that was searched for.
-        table: the ranges of every candidate.
-        scheme: how it was quantized.
-        choosing: scores a model on the images that chose.
-        confirming: scores it on those that confirm.
-    """
-    proposed = (trial for trial in study.trials if not trial.proposal.factors)
-    untuned = best_of(proposed) or study.baseline
-    before = quantize(float_model, untuned.proposal.ranges(table), scheme)
-    return _compared("tuned ranges", before, study.model, choosing, confirming)
-
-
 def better_of(
     step: str, before: bytes, after: bytes, choosing: Score, confirming: Score
 ) -> tuple[bytes, Refinement]:
@@ -245,5 +232,6 @@ def _compared(
 ) -> Refinement:
     """Measure both models on both halves."""
     old, new = choosing(before), choosing(after)
-    gain = fsum(new) / len(new) - fsum(old) / len(old)
-    return Refinement(step, gain, paired_bootstrap(confirming(after), confirming(before)), gain > 0)
+    chosen = paired_bootstrap(new, old)
+    confirmed = paired_bootstrap(confirming(after), confirming(before))
+    return Refinement(step, chosen.mean, confirmed, kept=chosen.low > 0)

@@ -123,6 +123,7 @@ class RunFolder:
                     "--out"
                 ) from error
             sweep(self.path)
+            sweep(self.refinement)
             try:
                 yield
             finally:

@@ -54,10 +54,10 @@ from qsr.jobs.equalization import (
 )
 from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
-from qsr.jobs.kept_results import KeptResults, hash_of
+from qsr.jobs.kept_results import KeptResults, Score, inputs_hash
 from qsr.jobs.models import load_float, short_name
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.refinement import Refined, Refinement, Steps, equalization_gain, refined
+from qsr.jobs.refinement import Refinement, Steps, equalization_gain, refined
 from qsr.jobs.repdata_report import Racing, RepdataReport, model_score, singles_of
 from qsr.jobs.run_folder import RUNS, RunFolder
 from qsr.jobs.screen import screen_for
@@ -359,19 +359,39 @@ class _Search:
             )
         confirmed = study.confirmation
         assert confirmed is not None  # noqa: S101 (asked for)
+        kept = KeptResults(
+            folder.refinement, inputs_hash(content, self.pictures, _measured_on(parts))
+        )
+        choosing_score, confirming_score = (
+            kept.scored_once(what, PsnrScore(images, integer_facts))
+            for what, images in (("choosing", parts.selection), ("confirming", parts.confirmation))
+        )
         with self._stage("refine"):
-            final = self._refined(content, study, table, parts, integer_facts)
-            equalized = self._equalization_gain(parts, integer_facts)
+            final = refined(
+                study,
+                content,
+                table,
+                asked.scheme,
+                asked.steps,
+                objective=asked.objective,
+                pictures=self.pictures,
+                choosing=choosing_score,
+                confirming=confirming_score,
+                kept=kept,
+                source=asked.model,
+                on_model=lambda done: asked.on_progress("refine", done, asked.steps.models),
+            )
+            equalized = self._equalization_gain(choosing_score, confirming_score)
         scores = confirmed.best
         if final.model != study.model:
-            scores = tuple(PsnrScore(parts.confirmation, integer_facts)(final.model))
+            scores = tuple(confirming_score(final.model))
         path = folder.integer_model(io)
         written = Folded(final.model, ()) if asked.keep_clip else fold(final.model)
         write_model(path, written.model)
         write_litert_json(
             final.ranges.with_known(self._known_ranges(content)),
             folder.chosen_ranges,
-            images=study.best.images,
+            images=final.trial.images,
         )
         full = {trial.model_hash for trial in study.trials if not trial.dropped}
         return RepdataReport(
@@ -390,7 +410,7 @@ class _Search:
             confirmation_names=confirming.names,
             validation="",
             fp32_psnr_db=float(np.mean(fp32_confirming)),
-            chosen=model_score(study.best, scores, fp32_confirming),
+            chosen=model_score(final.trial, scores, fp32_confirming),
             baseline=model_score(study.baseline, confirmed.baseline, fp32_confirming),
             gain_db=paired_bootstrap(scores, confirmed.baseline),
             tried=model_score(best_of(study.trials[1:]) or study.trials[1]),
@@ -418,42 +438,7 @@ class _Search:
             ),
         )
 
-    def _refined(
-        self,
-        content: bytes,
-        study: Study,
-        table: RangeTable,
-        parts: HeldOut,
-        facts: ModelFacts,
-    ) -> Refined:
-        """Do what was asked for after the search."""
-        steps = self.asked.steps
-
-        def measured(done: int) -> None:
-            self.asked.on_progress("refine", done, steps.models)
-
-        return refined(
-            study,
-            content,
-            table,
-            self.asked.scheme,
-            steps,
-            pictures=self.pictures,
-            choosing=PsnrScore(parts.selection, facts),
-            confirming=PsnrScore(parts.confirmation, facts),
-            kept=KeptResults(
-                self.folder.refinement,
-                hash_of(
-                    content,
-                    self.pictures,
-                    (*parts.selection_hashes, "confirmed on", *parts.confirmation_hashes),
-                ),
-            ),
-            source=self.asked.model,
-            on_model=measured,
-        )
-
-    def _equalization_gain(self, parts: HeldOut, facts: ModelFacts) -> Refinement | None:
+    def _equalization_gain(self, choosing: Score, confirming: Score) -> Refinement | None:
         """Measure what equalization gave, where pictures are at hand for the steps after it."""
         if self.equalization is None or not self.equalization.kept or not self.pictures:
             return None
@@ -461,8 +446,8 @@ class _Search:
             self.equalization,
             self.asked.scheme,
             pictures=self.pictures,
-            choosing=PsnrScore(parts.selection, facts),
-            confirming=PsnrScore(parts.confirmation, facts),
+            choosing=choosing,
+            confirming=confirming,
             source=self.asked.model,
         )
 

@@ -120,7 +120,11 @@ def test_sound(patient):
 
 @pytest.mark.parametrize(("place", "factor"), [("first", 2), ("middle", 8), ("last", 2)])
 def test_scale_too_large_in_calibration(patient, place, factor):
-    """A range far wider than the values, and so its scale, is named, with its layer."""
+    """A range far wider than the values, and so its scale, is named, with its layer.
+
+    In the middle it takes a factor of 8 for that to be what costs most: twice as wide, a layer of
+    ABPN still costs less than the rounding of others.
+    """
     graph = Graph(patient.sound)
     operator = chosen(graph, place)
     names = {tensor.name for tensor in one_grid(graph, operator)}

@@ -19,6 +19,7 @@ from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.progress import silent
 from qsr.jobs.qat import fine_tuning, qat_from_recipe
 from qsr.jobs.qat_start import FloatNetwork, measured_start
+from qsr.jobs.search_repdata import search_repdata
 from qsr.models.zoo import build, save
 from qsr.tflite.fold import fold_copies
 from qsr.training.recipe_files import load_recipe
@@ -143,7 +144,7 @@ def espcn_weights(folder):
 
 
 def test_starts_from_a_search(run, trained, tmp_path):
-    """A search's float model and chosen ranges are what training starts from, and PTQ is its model.
+    """A float model and its ranges are what training starts from, and PTQ is made of them.
 
     The run of another network is refused.
     """
@@ -155,6 +156,23 @@ def test_starts_from_a_search(run, trained, tmp_path):
     assert again.equalization_gain_db is None
     with pytest.raises(UsageError, match="not the espcn of espcn_x3"):
         qat_from_recipe("espcn_x3", smoke=True, run=Path(run.run_folder), out=tmp_path / "other")
+
+
+def test_refined_search(tmp_path):
+    """What training is compared with is the model that a search handed over, its weights rounded.
+
+    That is the model of the run, too, as long as training is not better.
+    """
+    found = search_repdata(
+        "espcn", strategy="all", weights_rounded=True, out=tmp_path / "search", workers=1
+    )
+    (step,) = found.refinements
+    assert step.kept
+    report = qat_from_recipe("espcn_x3", smoke=True, run=tmp_path / "search", out=tmp_path / "qat")
+    refined = Path(found.integer_model).read_bytes()
+    assert report.ptq_model.read_bytes() == refined
+    better = report.qat_psnr_db > report.ptq_psnr_db
+    assert (report.model.read_bytes() == refined) != better
 
 
 def test_ranges_can_be_quantized_with(trained):

@@ -118,7 +118,7 @@ def test_fitted_ranges_are_for_eight_bits():
 
 def test_what_does_not_help_is_left_out():
     """Where the images that choose say no, the model stays as it was, and that is told."""
-    choosing = {b"before": [30.0, 31.0], b"after": [29.0, 31.5]}
+    choosing = {b"before": [30.0, 31.0] * 4, b"after": [29.0, 31.5] * 4}
     confirming = {b"before": [1.0, 1.0], b"after": [0.0, 0.0]}
     model, found = better_of(
         "a step", b"before", b"after", choosing.__getitem__, confirming.__getitem__
@@ -191,8 +191,9 @@ def test_rounding_that_did_not_help_is_not_brought_back(espcn, photographs, tmp_
         table,
         scheme_named("uint8"),
         Steps(weights_rounded=True, ranges_fitted=True),
+        objective="mean",
         pictures=tuple(photographs.values()),
-        choosing=lambda model: [29.0 if b"worse" in model else 30.0 + (model != study.model)],
+        choosing=lambda model: [29.0 if b"worse" in model else 30.0 + (model != study.model)] * 8,
         confirming=lambda _: same,
         kept=KeptResults(tmp_path, "of these"),
         source="espcn",
