@@ -1,4 +1,8 @@
-"""Recipes: what to train, as data, every field checked."""
+"""Recipes: what to train, as data, every field checked.
+
+A field that is added later has to have a default that means what trainings did without it: those
+that are under way are gone on with (:mod:`qsr.training.run_folder`).
+"""
 
 import re
 from dataclasses import dataclass, field, replace
