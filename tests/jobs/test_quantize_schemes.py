@@ -195,19 +195,28 @@ class TestSteps:
             source="network",
         )
 
-    @pytest.mark.parametrize("gain", [0.25, 0.0, -0.25])
+    @pytest.mark.parametrize(
+        ("gains", "kept"),
+        [
+            ((0.25, 0.375, 0.125, 0.25), True),
+            ((0.0, 0.0, 0.0, 0.0), False),
+            ((-0.25, -0.375, -0.125, -0.25), False),
+            ((3.0, -0.25, -0.25, 0.0), False),  # on the mean, by a single image
+            ((0.25,), False),
+        ],
+    )
     @pytest.mark.parametrize("step", ["equalized", "biases_corrected"])
-    def test_alone(self, step, gain, sources):
-        """A step is kept if the mean grows, and what it gave is said either way."""
+    def test_alone(self, step, gains, kept, sources):
+        """A step is kept if the mean grows by more than chance; what it gave is said either way."""
         before = self.made(sources, None).model
         done = self.made(sources, None, **{step: True})
         assert [(one.choosing_gain_db, one.kept) for one in done.steps] == [(None, True)]
         assert done.model != before
-        scores = {before: [30.0, 40.0], done.model: [30.0 + 3 * gain, 40.0 - gain]}
+        scores = {before: [30.0] * len(gains), done.model: [30.0 + gain for gain in gains]}
         seen = self.made(sources, Judges(scores.__getitem__, None), **{step: True})
         (one,) = seen.steps
-        assert (one.choosing_gain_db, one.gain_db, one.kept) == (gain, None, gain > 0)
-        assert seen.model == (done.model if gain > 0 else before)
+        assert (one.choosing_gain_db, one.gain_db, one.kept) == (np.mean(gains), None, kept)
+        assert seen.model == (done.model if kept else before)
 
     @pytest.mark.parametrize("gain", [0.25, -0.25])
     def test_confirmed(self, gain, sources):
@@ -215,7 +224,7 @@ class TestSteps:
         before, after = (
             self.made(sources, None, biases_corrected=asked).model for asked in (False, True)
         )
-        choosing = {before: [30.0], after: [30.0 + gain]}
+        choosing = {before: [30.0] * 5, after: [30.0 + gain] * 5}
         confirming = {before: [30.0, 31.0, 29.0], after: [30.0 - gain, 31.0 - 2 * gain, 29.0]}
         judges = Judges(choosing.__getitem__, confirming.__getitem__)
         made = self.made(sources, judges, biases_corrected=True)
@@ -232,8 +241,8 @@ class TestSteps:
         chosen = equalized if equalizing > 0 else before
         base = (sources.equalized if equalizing > 0 else sources.plain).model
         corrected = correct_biases(base, chosen, sources.pictures)
-        scores = {before: [30.0], equalized: [30.0 + equalizing]}
-        scores[corrected] = [scores[chosen][0] + correcting]
+        scores = {before: [30.0] * 5, equalized: [30.0 + equalizing] * 5}
+        scores[corrected] = [scores[chosen][0] + correcting] * 5
         judges = Judges(scores.__getitem__, None)
         seen = self.made(sources, judges, equalized=True, biases_corrected=True)
         assert [step.kept for step in seen.steps] == [equalizing > 0, correcting > 0]
