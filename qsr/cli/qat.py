@@ -114,7 +114,7 @@ def qat(
     helped = report.qat_psnr_db > report.ptq_psnr_db
     if not helped:
         typer.echo("training did not help: more --steps may, or another --rate")
-    typer.echo(f"integer model: {report.model}")
+    typer.echo(f"integer model: {report.model}{'' if helped else ', as it was before training'}")
     print_next(
         "next, compare them on images that took no part",
         *(

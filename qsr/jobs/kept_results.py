@@ -10,8 +10,7 @@ from typing import Any
 
 from qsr.atomic import replacing
 from qsr.calibration.provenance import image_hash, model_hash, versions
-from qsr.errors import ModelError, StudyError
-from qsr.tflite.graph import Graph
+from qsr.errors import StudyError
 from qsr.tflite.runtime import Image
 
 Score = Callable[[bytes], Sequence[float]]
@@ -46,10 +45,14 @@ class KeptResults:
             StudyError: the result cannot be written.
         """
         path = self._path(step, base, ".tflite")
-        with suppress(OSError, ModelError):  # not there, or damaged
-            return Graph(path.read_bytes()).model
+        record = path.with_suffix(".sha256")
+        with suppress(OSError):
+            earlier = path.read_bytes()
+            if record.read_text(encoding="ascii") == model_hash(earlier):
+                return earlier
         made = make()
         self._write(path, made)
+        self._write(record, model_hash(made).encode())
         return made
 
     def scored_once(self, images: str, score: Score) -> Score:
@@ -86,8 +89,8 @@ class KeptResults:
                 unfinished.write_bytes(content)
         except OSError as error:
             raise StudyError(
-                f"{path}: cannot be written ({error.strerror}); make room and run the same "
-                "command again"
+                f"{path}: cannot be written ({error.strerror}); make room, or move away what is in "
+                "its place, and run the same command again"
             ) from error
 
 

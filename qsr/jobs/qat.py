@@ -13,11 +13,17 @@ import numpy as np
 from qsr.calibration import quantize, write_litert_json
 from qsr.data.bundled import write_bundled
 from qsr.data.layouts import has_split
-from qsr.errors import ImageError, ModelError, UsageError
+from qsr.errors import ImageError, UsageError
 from qsr.evaluation import PsnrScore
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable_for_training
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.qat_start import FloatNetwork, check_start, load_network, measured_start
+from qsr.jobs.qat_start import (
+    FloatNetwork,
+    check_integer,
+    check_start,
+    load_network,
+    measured_start,
+)
 from qsr.jobs.run_folder import RUNS, RunFolder
 from qsr.quiet import import_tensorflow
 from qsr.tflite.files import write_model
@@ -253,7 +259,7 @@ def _trained(
     trained, ranges = aware.exported()
     ptq = network.integer or quantize(start.model, start.ranges)
     qat = quantize(trained, ranges)
-    _check_integer(qat, tuning.name)
+    check_integer(qat, tuning.name)
     folder = RunFolder(out)
     contents = [network.model, *(one if keep_clip else fold_copies(one) for one in (ptq, qat))]
     score = PsnrScore(images.validation)
@@ -287,11 +293,3 @@ def _trained(
         validation_images=len(images.validation),
         seconds=result.seconds,
     )
-
-
-def _check_integer(model: bytes, source: str) -> None:
-    """Raise ModelError if anything of an integer model is computed in float."""
-    graph = Graph(model, source=source)
-    left = [tensor.name for tensor in graph.tensors if tensor.dtype.startswith("float")]
-    if left or {graph.input.dtype, graph.output.dtype} != {"uint8"}:
-        raise ModelError(f"{source}: not fully integer; in float are {', '.join(left[:3])}")

@@ -130,11 +130,21 @@ def load_network(recipe: Recipe, weights: Path | None, run: Path | None) -> Floa
         model, source = read_model(folder.float_model)
         _check_network(model, recipe, source)
         ranges = read_litert_json(folder.chosen_ranges, model, source=source)
-        integer = folder.integer_model("uint8")
-        found = read_model(integer)[0] if integer.exists() else None
-        return FloatNetwork(model, ranges, source, found)
+        path = folder.integer_model("uint8")
+        integer = read_model(path)[0] if path.exists() else None
+        if integer is not None:
+            check_integer(integer, str(path))
+        return FloatNetwork(model, ranges, source, integer)
     path = weights or pretrained_path(recipe.network)
     return FloatNetwork(_converted(recipe, path), None, str(path))
+
+
+def check_integer(model: bytes, source: str) -> None:
+    """Raise ModelError if anything of a model with bytes at both ends is computed in float."""
+    graph = Graph(model, source=source)
+    left = [tensor.name for tensor in graph.tensors if tensor.dtype.startswith("float")]
+    if left or {graph.input.dtype, graph.output.dtype} != {"uint8"}:
+        raise ModelError(f"{source}: not fully integer; in float are {', '.join(left[:3])}")
 
 
 def measured_start(

@@ -55,11 +55,12 @@ def test_damaged_scores(kept, damage):
     assert kept.scored_once("choosing", counted([[29.0, 28.0]]))(b"model") == [29.0, 28.0]
 
 
-def test_damaged_model(kept, espcn):
-    """A model that cannot be read is made again."""
+@pytest.mark.parametrize("change", [lambda model: model[:1000], lambda model: model + b"x"])
+def test_changed_model(kept, espcn, change):
+    """A model that was cut or changed is made again."""
     kept.made_once("a step", b"base", lambda: espcn)
     (path,) = kept.folder.glob("*.tflite")
-    path.write_bytes(espcn[:1000])
+    path.write_bytes(change(espcn))
     assert kept.made_once("a step", b"base", lambda: espcn) == espcn
     assert path.read_bytes() == espcn
 

@@ -175,6 +175,15 @@ def test_refined_search(tmp_path):
     assert (report.model.read_bytes() == refined) != better
 
 
+def test_float_model_in_place_of_the_integer_one(trained, tmp_path):
+    """A run whose integer model is none is refused before any image, with the file's name."""
+    shutil.copytree(trained[0] / "start", tmp_path / "search")
+    shutil.copy(tmp_path / "search/model_fp32.tflite", tmp_path / "search/model_uint8.tflite")
+    with pytest.raises(ModelError, match=r"search/model_uint8\.tflite: not fully integer"):
+        qat_from_recipe("espcn_x3", smoke=True, run=tmp_path / "search", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_ranges_can_be_quantized_with(trained):
     """The ranges that are written are those of the trained model: quantizing gives it again."""
     out, report = trained
