@@ -237,13 +237,12 @@ class TestDeaths:
         whole = cal.search(espcn, table, HashScore(calls))
         local = start(2)
         clear(calls)
+        score = DeadlyScore(calls, deaths=2, journal=journal)
         with (
             pytest.raises(StudyError, match=r"no worker for 2 s; what is finished is kept: start"),
             cluster(local.scheduler_address, patience_seconds=2) as executor,
         ):
-            cal.search(
-                espcn, table, DeadlyScore(calls, deaths=2), executor=executor, journal=journal
-            )
+            cal.search(espcn, table, score, executor=executor, journal=journal)
         kept = len(measured(journal))
         assert 1 <= kept < len(NAMES)
         resumed = cal.search(espcn, table, HashScore(calls), journal=journal)
@@ -449,16 +448,22 @@ class Traveller:
 
 @dataclass(frozen=True)
 class DeadlyScore:
-    """HashScore, but from the third call on it kills its process, so many times in all."""
+    """HashScore, but from the third call on it kills its process, so many times in all.
+
+    With a journal it waits until that holds the score of an earlier call.
+    """
 
     folder: Path
     deaths: int
+    journal: Path | None = None
 
     def __call__(self, model):
         """Return what HashScore does, or die."""
         score = HashScore(self.folder, 0.1)(model)
         calls = sum(len(file.read_text().splitlines()) for file in self.folder.glob("*.calls"))
         if calls >= 3 and len(deaths(self.folder)) < self.deaths:
+            if self.journal is not None:
+                wait_until(lambda: measured(self.journal))
             (self.folder / f"{os.getpid()}.death").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return score
