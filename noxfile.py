@@ -11,6 +11,9 @@ nox.options.sessions = ["lint", "types", "tests"]
 _ON_ALL_CORES = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
 """For pytest: a process for each core, with TensorFlow in each; the tests of a file share one."""
 
+_ALONE = "tests/calibration/test_cluster.py"
+"""Tests of which worker of a real cluster gets what, which no other tests may slow down."""
+
 
 def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
     """Install dependency groups of pyproject.toml, and the package itself unless told not to."""
@@ -22,9 +25,13 @@ def _install(session: nox.Session, *groups: str, package: bool = True) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite on up to four cores; arguments after ``--`` go to pytest."""
+    """Run the test suite on up to four cores; arguments after ``--`` go to one plain pytest."""
     _install(session, "tests")
-    session.run("pytest", *_ON_ALL_CORES, *session.posargs)
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", *_ON_ALL_CORES, f"--ignore={_ALONE}")
+    session.run("pytest", _ALONE)
 
 
 @nox.session
