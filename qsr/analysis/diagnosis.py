@@ -62,7 +62,6 @@ _MOST_LAYERS = 0.6
 """Share of the layers with stored values that must be off for all to be of another making."""
 
 _FEW_PICTURES = 4
-
 _TOO_FEW = " So few pictures may not show how far the values reach: compare on more."
 
 _ONE_SCALE = " All channels of its kernel share one weight scale, few steps for small weights."

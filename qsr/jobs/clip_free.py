@@ -8,13 +8,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qsr.atomic import replacing
 from qsr.calibration.collect import ImageSource, load_image
 from qsr.calibration.executor import completed
 from qsr.calibration.provenance import image_hash, model_hash
-from qsr.errors import ImageError, StudyError
+from qsr.errors import ImageError
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.run_folder import RunFolder
+from qsr.jobs.run_folder import RunFolder, write_in_run
 from qsr.quantization.clip_free import Intensity, full_range_intensity
 
 _SAVE_EVERY = 20
@@ -177,11 +176,4 @@ def _keep(model: bytes, folder: RunFolder, known: Mapping[str, Intensity]) -> No
     """Write down what is found so far."""
     images = {digest: (one.gain, one.offset) for digest, one in known.items()}
     entry = {"model": model_hash(model), "images": images}
-    try:
-        with replacing(folder.intensities) as unfinished:
-            unfinished.write_text(json.dumps(entry, indent=2), encoding="utf-8")
-    except OSError as error:
-        raise StudyError(
-            f"{folder.intensities}: cannot be written ({error.strerror}); make room and run the "
-            "same command again"
-        ) from error
+    write_in_run(folder.intensities, json.dumps(entry, indent=2))

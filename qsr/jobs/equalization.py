@@ -7,11 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from qsr.atomic import replacing
 from qsr.calibration import Scheme, collect, quantize
 from qsr.calibration.provenance import model_hash
-from qsr.errors import ImageError, StudyError
-from qsr.jobs.run_folder import RunFolder
+from qsr.errors import ImageError
+from qsr.jobs.run_folder import RunFolder, write_in_run
 from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
 from qsr.quantization.equalize import equalize
 from qsr.quantization.weight_balance import balance_weights
@@ -107,7 +106,8 @@ def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -
     """Write down in a run folder what became of a model, for :func:`equalized_before`.
 
     Raises:
-        StudyError: it cannot be written.
+        ModelError: the model cannot be written.
+        StudyError: the rest cannot be written.
     """
     entry = {
         "original": model_hash(original),
@@ -115,15 +115,8 @@ def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -
         "gain_db": found.gain_db,
         "kept": found.kept,
     }
-    try:
-        with replacing(folder.equalization) as unfinished:
-            unfinished.write_text(json.dumps(entry, indent=2), encoding="utf-8")
-        write_model(folder.float_model, found.model)
-    except OSError as error:
-        raise StudyError(
-            f"{folder.equalization}: cannot be written ({error.strerror}); make room and run the "
-            "same command again"
-        ) from error
+    write_in_run(folder.equalization, json.dumps(entry, indent=2))
+    write_model(folder.float_model, found.model)
 
 
 def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:

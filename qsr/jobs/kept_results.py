@@ -8,9 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from qsr.atomic import replacing
 from qsr.calibration.provenance import image_hash, model_hash, versions
-from qsr.errors import StudyError
+from qsr.jobs.run_folder import write_in_run
 from qsr.tflite.runtime import Image
 
 Score = Callable[[bytes], Sequence[float]]
@@ -83,15 +82,7 @@ class KeptResults:
         return self.folder / f"{what.replace(' ', '-')}-{of[:16]}{suffix}"
 
     def _write(self, path: Path, content: bytes) -> None:
-        try:
-            self.folder.mkdir(exist_ok=True)
-            with replacing(path) as unfinished:
-                unfinished.write_bytes(content)
-        except OSError as error:
-            raise StudyError(
-                f"{path}: cannot be written ({error.strerror}); make room, or move away what is in "
-                "its place, and run the same command again"
-            ) from error
+        write_in_run(path, content, remedy="make room, or move away what is in its place,")
 
 
 def inputs_hash(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from math import fsum
 
@@ -118,8 +118,8 @@ def refined(
         objective: of the search. Tuned ranges are judged by it, which was done while they were
             tuned; if it is the mean, they have to help by more than chance, too.
         pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
-        choosing: scores a model on the images that chose.
-        confirming: scores it on those that confirm.
+        choosing: scores a model on the images that chose; asked for some more than once.
+        confirming: scores it on those that confirm; the same.
         kept: what an earlier run has made and measured; what is made now is added.
         source: named in errors.
         on_model: called with the number of models made and measured so far, of ``wanted.models``.
@@ -128,7 +128,6 @@ def refined(
         ModelError: a model cannot be run or quantized.
         StudyError: a result cannot be kept.
     """
-    choosing, confirming = cache(choosing), cache(confirming)
 
     def rounded(integer: bytes) -> bytes:
         rounds = partial(round_weights, float_model, integer, pictures, source=source)

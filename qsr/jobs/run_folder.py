@@ -174,14 +174,31 @@ class RunFolder:
             StudyError: it cannot be written.
         """
         text = json.dumps(plain(report), indent=2, allow_nan=False)
-        try:
-            with replacing(self.summary) as unfinished:
-                unfinished.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StudyError(
-                f"{self.summary}: cannot be written ({error.strerror}); make room and run the "
-                "same command again"
-            ) from error
+        write_in_run(self.summary, text)
+
+
+def write_in_run(path: Path, content: str | bytes, *, remedy: str = "make room") -> None:
+    """Write a file of a run folder, whole or not at all.
+
+    Args:
+        path: the file, in the run folder or in a folder there, which is made.
+        content: what it is to hold.
+        remedy: what helps if it cannot be written, for the error.
+
+    Raises:
+        StudyError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as unfinished:
+            if isinstance(content, str):
+                unfinished.write_text(content, encoding="utf-8")
+            else:
+                unfinished.write_bytes(content)
+    except OSError as error:
+        raise StudyError(
+            f"{path}: cannot be written ({error.strerror}); {remedy} and run the same command again"
+        ) from error
 
 
 def newest_run(root: Path = RUNS) -> RunFolder | None:
