@@ -30,6 +30,7 @@ from qsr.benchmark import CHALLENGE_LR_SIZE, Latency, host_name, latency
 from qsr.errors import QsrError, UsageError
 from qsr.jobs.records import plain
 from qsr.jobs.repdata_report import RepdataReport
+from qsr.jobs.refinement import Refining
 from qsr.jobs.search_repdata import search_repdata
 
 _VERSIONS = ("qsr", "tensorflow", "ai-edge-litert", "numpy")
@@ -183,6 +184,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> ClipComparison:
             confirmation=arguments.confirmation,
             out=folder / way.run,
             exact=arguments.exact,
+            refining=Refining(),
             pin_io=way.pin_io,
             clip_free=way.clip_free,
             keep_clip=way.keep_clip,

@@ -2,8 +2,8 @@
 
 (a) as anyone would with TensorFlow's public API (see ``converter_search.py``), once with the
     interpreter's default number of threads and once, (a2), with a thread for each core;
-(b) ``qsr search-repdata --exact``;
-(c) ``qsr search-repdata``.
+(b) ``qsr search-repdata --no-refine --exact``;
+(c) ``qsr search-repdata --no-refine``.
 
 All are given the same candidates, validation images and cores, and choose on all validation images;
 qsr gets a few images more, on which it confirms its choice. (c) is run in full. (a) is extrapolated
@@ -131,7 +131,7 @@ class Bench:
         observed = self._observe(
             what,
             candidates,
-            *(self.qsr, "search-repdata", "xcat"),
+            *(self.qsr, "search-repdata", "xcat", "--no-refine"),
             *("--candidates", self._first(candidates)),
             *("--validation", self.crops.validation_folder.path),
             *("--confirmation", self.crops.confirmation_folder.path),

@@ -241,7 +241,7 @@ def _quantize_again(reference: str) -> str:
 def _other_images(reference: str) -> str:
     return (
         "Choose other representative images (qsr audit-repdata tells which image did it): qsr "
-        f"search-repdata {reference} --candidates DIR --validation DIR --refine"
+        f"search-repdata {reference} --candidates DIR --validation DIR"
     )
 
 
@@ -279,10 +279,10 @@ def _of_rounding(
         if good
         else f"Give each channel a weight scale: qsr quantize {reference} --repdata DIR --scheme "
         "uint8 -o OUT.tflite. If the hardware takes one per kernel only: --equalize, or qsr "
-        f"search-repdata {reference} --candidates DIR --validation DIR --refine."
+        f"search-repdata {reference} --candidates DIR --validation DIR."
         if shared
         else f"Let the search refine it: qsr search-repdata {reference} --candidates DIR "
-        "--validation DIR --refine. If that is not enough: qsr qat.",
+        "--validation DIR. If that is not enough: qsr qat.",
         layer=dear[0].label if dear else None,
         cause="none" if good else kind,
     )

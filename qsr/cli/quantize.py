@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qsr.cli.evaluate import print_costs, print_evaluation
-from qsr.cli.intervals import with_interval
 from qsr.cli.options import Json, KeepClip, Model, PinIo, ReaderName, SkipBadImages
 from qsr.cli.output import print_json, print_next, print_skipped, shown_progress
 from qsr.cli.sizes import height_and_width
+from qsr.cli.steps import words_of
 
 if TYPE_CHECKING:
     from qsr.jobs.quantize import QuantizeReport, SchemesReport
-    from qsr.jobs.quantize_steps import Step
 
 _MOST_NAMES = 8
 """So many operators are named."""
@@ -206,7 +205,7 @@ def _print_made(report: "QuantizeReport") -> None:
         f"{report.scheme}, from {made_from}"
     )
     for step in report.steps:
-        typer.echo(f"  {step.step}: {_gave(step)}")
+        typer.echo(f"  {words_of(step)}")
     if report.removed:
         typer.echo(f"  removed, as they copied bytes: {', '.join(report.removed)}")
     if report.input_size is not None:
@@ -225,18 +224,6 @@ def _chosen_on(report: "SchemesReport") -> str:
         f"steps were chosen on these very images, too few to divide ({count}): the drop is "
         "flattered; qsr evaluate confirms it on others"
     )
-
-
-def _gave(step: "Step") -> str:
-    """Say what a step gave."""
-    if step.choosing_gain_db is None:
-        unseen = "done, but not measured: --data names images to measure on"
-        return unseen if step.kept else step.nothing
-    said = f"{step.choosing_gain_db:+.4f} dB on the images that chose"
-    if step.gain_db is not None:
-        gain = step.gain_db
-        said += f", {with_interval(gain.mean, gain.low, gain.high, 4)} on others"
-    return f"{said}, {'kept' if step.kept else 'left out'}"
 
 
 def _some(names: Sequence[str]) -> str:

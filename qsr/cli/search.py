@@ -25,10 +25,12 @@ from qsr.cli.output import (
     shown_progress,
 )
 from qsr.cli.pages import check_page, write_page
+from qsr.cli.steps import words_of
+from qsr.errors import UsageError
 
 if TYPE_CHECKING:
     from qsr.jobs.pages import Origin, Page
-    from qsr.jobs.refinement import Refinement
+    from qsr.jobs.refinement import Refining
     from qsr.jobs.repdata_report import ModelScore, RepdataReport
 
 _SHOWN = 3
@@ -95,35 +97,34 @@ def search_repdata(
         ),
     ] = False,
     refine: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--refine",
-            help="Then all four of the following; each is kept only if it helps.",
+            "--refine/--no-refine",
+            help="Then do all four of the following, or none; a step is kept only if it helps. "
+            "[default: all four, or those that are named]",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     tuned: Annotated[
         bool,
-        typer.Option("--tune", help="Then tune the ranges of the best, end by end."),
+        typer.Option("--tune", help="Tune the ranges of the best, end by end."),
     ] = False,
     weights_rounded: Annotated[
         bool,
         typer.Option(
             "--round-weights",
-            help="Then choose the integer weights so that layers give what the float model's do.",
+            help="Choose the integer weights so that layers give what the float model's do.",
         ),
     ] = False,
     ranges_fitted: Annotated[
         bool,
-        typer.Option(
-            "--fit-ranges",
-            help="Then take the activation ranges of least squared error, if that helps.",
-        ),
+        typer.Option("--fit-ranges", help="Take the activation ranges of least squared error."),
     ] = False,
     biases_corrected: Annotated[
         bool,
         typer.Option(
             "--correct-biases",
-            help="Then give channels the float model's means on the candidates, if that helps.",
+            help="Give channels the float model's means on the candidates.",
         ),
     ] = False,
     keep_clip: Annotated[
@@ -144,15 +145,22 @@ def search_repdata(
     page: ReportFile = None,
     json: Json = False,
 ) -> None:
-    """Find the representative images that make the best integer model.
+    """Find the representative images that make the best integer model, and refine that model.
 
     Every trial is a real integer model. Half of the validation images choose; the winner is then
     measured on the other half. With no arguments: the built-in XCAT x3 on scikit-image's
     photographs. Stop it at any time; the same command goes on where it was.
     """
+    from qsr.jobs.refinement import Refining
     from qsr.jobs.search_repdata import search_repdata as run
 
     check_page(page)
+    named = Refining(
+        tuned=tuned,
+        weights_rounded=weights_rounded,
+        ranges_fitted=ranges_fitted,
+        biases_corrected=biases_corrected,
+    )
     with shown_progress() as progress:
         report = run(
             model,
@@ -165,10 +173,7 @@ def search_repdata(
             exact=exact,
             equalized=equalized,
             clip_free=clip_free,
-            tuned=refine or tuned,
-            weights_rounded=refine or weights_rounded,
-            ranges_fitted=refine or ranges_fitted,
-            biases_corrected=refine or biases_corrected,
+            refining=_refining(refine, named),
             keep_clip=keep_clip,
             scheme=scheme,
             pin_io=pin_io,
@@ -184,6 +189,13 @@ def search_repdata(
         print_json(report)
     else:
         _print(report)
+
+
+def _refining(refine: bool | None, named: "Refining") -> "Refining | None":
+    """Return what is done after the search; None is all that the scheme allows."""
+    if refine is False and named.any:
+        raise UsageError("leave --no-refine out to do the steps that are named, and no others")
+    return named if refine is False or (refine is None and named.any) else None
 
 
 def _page(report: "RepdataReport", origin: "Origin") -> "Page":
@@ -241,7 +253,7 @@ def _all_words(report: "RepdataReport") -> list[str]:
     from qsr.jobs.repdata_report import steps_around
 
     steps = steps_around(report)
-    return [*_words(report), *(_gained(step) for step in steps), *report.notes]
+    return [*_words(report), *map(words_of, steps), *report.notes]
 
 
 def _words(report: "RepdataReport") -> list[str]:
@@ -285,18 +297,6 @@ def _words(report: "RepdataReport") -> list[str]:
             f"that chose ({_few(report.shared_images)}): they confirm nothing"
         )
     return lines
-
-
-def _gained(step: "Refinement") -> str:
-    """Say what a step after the search gave."""
-    gain = step.gain_db
-    kept = "kept" if step.kept else "not kept: no sure gain on the images that chose"
-    if step.kept and gain.high < 0:
-        kept = "kept, but give more images to choose on: it hurts the others"
-    return (
-        f"{step.step}: {step.choosing_gain_db:+.4f} dB on the images that chose, {gain.mean:+.4f} "
-        f"({gain.low:+.4f} to {gain.high:+.4f}) on the others: {kept}"
-    )
 
 
 def _row(label: str, score: "ModelScore") -> list[str]:

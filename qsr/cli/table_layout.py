@@ -89,6 +89,12 @@ def _notes_on_measuring(report: "TableReport") -> list[str]:
         else "in RGB with 1 pixel shaved; the drop is from FP32 to UINT8"
     )
     found = [f"PSNR in dB, of the 8-bit picture, {quantity}"]
+    found.append(
+        "UINT8, ours: as qsr search-repdata makes it by default"
+        if report.refined
+        else "UINT8, ours: the best of the search alone (qsr search-repdata --no-refine), so that "
+        "what networks lose is told apart"
+    )
     if _has_naive(report):
         found.append(
             "naive: as TFLiteConverter quantizes, with all candidates together and the grids of "

@@ -119,6 +119,15 @@ def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -
     write_model(folder.float_model, found.model)
 
 
+def another_was_equalized(folder: RunFolder, original: bytes) -> bool:
+    """Whether the folder remembers equalizing, or leaving as it was, another float model."""
+    try:
+        entry = json.loads(folder.equalization.read_text(encoding="utf-8"))
+        return bool(entry["original"] != model_hash(original))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:
     """Return what an earlier run in the folder made of a float model, equalized or left as it was.
 

@@ -62,6 +62,8 @@ class QatReport:
         qat_model: path of the integer model that was trained.
         model: path of the better of the two on the validation images.
         trained_float_model: path of the float network after training.
+        trained_network: path of the same as a ``.keras`` file; None if the float model came from
+            elsewhere, and its tensors have names of their own.
         steps: steps of training.
         resumed_from: the step that this run started at.
         best_step: the step that the kept weights are of.
@@ -82,6 +84,7 @@ class QatReport:
     qat_model: Path
     model: Path
     trained_float_model: Path
+    trained_network: Path | None
     steps: int
     resumed_from: int
     best_step: int
@@ -282,6 +285,7 @@ def _trained(
         qat_model=paths[2],
         model=paths[4],
         trained_float_model=paths[3],
+        trained_network=_kept_network(tuning, trained, out / "model_qat.keras"),
         steps=result.steps,
         resumed_from=result.resumed_from,
         best_step=result.best_step,
@@ -293,3 +297,15 @@ def _trained(
         validation_images=len(images.validation),
         seconds=result.seconds,
     )
+
+
+def _kept_network(tuning: Recipe, trained: bytes, path: Path) -> Path | None:
+    """Write the trained float network as a ``.keras`` file, which can be trained on."""
+    from qsr.models.zoo import build, save
+    from qsr.quantization.trained_weights import take_weights
+
+    network = build(tuning.network, tuning.model)
+    if not take_weights(network, trained):
+        return None
+    save(network, path)
+    return path

@@ -15,8 +15,9 @@ from qsr.jobs.images import usable
 from qsr.jobs.models import load_float
 from qsr.jobs.new_files import make_folder
 from qsr.jobs.quantize_request import Request, Settings, outs_of
-from qsr.jobs.quantize_steps import CORRECTED, EQUALIZED, Made, Measured, Sources, Step, make
+from qsr.jobs.quantize_steps import Made, Measured, Sources, make
 from qsr.jobs.quantize_validation import Validation, compared, validation_images
+from qsr.jobs.steps import CORRECTED, EQUALIZED, Step
 from qsr.quantization.equalize import equalize
 from qsr.tflite.files import write_model
 from qsr.tflite.fixed_size import check_input_size, with_input_size

@@ -3,58 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qsr.calibration import Interval, Ranges, Scheme, quantize
-from qsr.calibration.bootstrap import paired_bootstrap
+from qsr.calibration import Ranges, Scheme, quantize
 from qsr.calibration.float_layers import layer_name, operators_in_float
-from qsr.jobs.kept_results import Score
+from qsr.jobs.steps import CORRECTED, EQUALIZED, Judges, Step, judged
 from qsr.quantization.bias_correction import correct_biases
 from qsr.tflite.fold import Folded, fold
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import Image
-
-EQUALIZED = "equalized channels"
-CORRECTED = "corrected biases"
-_NOTHING = {
-    EQUALIZED: "no layers of this network can be equalized",
-    CORRECTED: "every bias is right already",
-}
-
-
-@dataclass(frozen=True)
-class Judges:
-    """What decides on a step, and what tells how good the decision is.
-
-    Attributes:
-        choosing: scores a model on the images that choose.
-        confirming: scores it on others; None if there are too few images to divide.
-    """
-
-    choosing: Score
-    confirming: Score | None
-
-
-@dataclass(frozen=True)
-class Step:
-    """What was done about an integer model's losses, and what it gave.
-
-    Attributes:
-        step: what was done.
-        choosing_gain_db: by how much mean PSNR grew on the images that chose; None if there were
-            none, or nothing to do.
-        gain_db: the same on images that took no part, with its interval; None if there were none.
-        kept: whether it is part of the model: whether it helped on the images that chose, by more
-            than what their number leaves to chance, or was not measured.
-    """
-
-    step: str
-    choosing_gain_db: float | None
-    gain_db: Interval | None
-    kept: bool
-
-    @property
-    def nothing(self) -> str:
-        """Why there was nothing to do, if there was not."""
-        return _NOTHING[self.step]
 
 
 @dataclass(frozen=True)
@@ -133,12 +88,12 @@ def make(
     if equalized:
         rescaled = sources.equalized or chosen
         other = quantize(rescaled.model, rescaled.ranges, scheme, source=source)
-        steps.append(_step(EQUALIZED, integer, other, judges))
+        steps.append(judged(EQUALIZED, integer, other, judges))
         if steps[-1].kept:
             chosen, integer = rescaled, other
     if biases_corrected:
         other = correct_biases(chosen.model, integer, sources.pictures, source=source)
-        steps.append(_step(CORRECTED, integer, other, judges))
+        steps.append(judged(CORRECTED, integer, other, judges))
         if steps[-1].kept:
             integer = other
     folded = Folded(integer, ()) if keep_clip else fold(integer, source=source)
@@ -147,16 +102,3 @@ def make(
         f"{operator.kind} {layer_name(graph, operator)}" for operator in operators_in_float(graph)
     )
     return Made(folded.model, tuple(steps), folded.removed, in_float)
-
-
-def _step(name: str, before: bytes, after: bytes, judges: Judges | None) -> Step:
-    """Say what a step gave."""
-    if before == after:
-        return Step(name, None, None, kept=False)
-    if judges is None:
-        return Step(name, None, None, kept=True)
-    gain = paired_bootstrap(judges.choosing(after), judges.choosing(before))
-    confirmed = None
-    if judges.confirming is not None:
-        confirmed = paired_bootstrap(judges.confirming(after), judges.confirming(before))
-    return Step(name, gain.mean, confirmed, kept=gain.low > 0)

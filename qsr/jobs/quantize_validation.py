@@ -17,7 +17,7 @@ from qsr.jobs.evaluate import EvaluationReport, ScoresOnSet, costs_of, least_lr_
 from qsr.jobs.held_out import LEAST_CONFIRMING
 from qsr.jobs.images import usable
 from qsr.jobs.progress import Progress
-from qsr.jobs.quantize_steps import Judges
+from qsr.jobs.steps import Judges
 from qsr.tflite.runtime import inspect_model
 
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from math import fsum
+from math import fsum, inf, isnan
 
-from qsr.calibration import Interval, Ranges, RangeTable, Scheme, Study, collect, quantize
-from qsr.calibration.bootstrap import paired_bootstrap
+from qsr.calibration import Ranges, RangeTable, Scheme, Study, collect, quantize
 from qsr.calibration.study import Trial, best_of
 from qsr.errors import UsageError
 from qsr.jobs.equalization import Equalization
-from qsr.jobs.kept_results import KeptResults, Score
+from qsr.jobs.kept_results import KeptResults
+from qsr.jobs.steps import CORRECTED, EQUALIZED, FITTED, ROUNDED, TUNED, Judges, Step, judged
 from qsr.quantization.bias_correction import correct_biases
 from qsr.quantization.fitted_ranges import count_values
 from qsr.quantization.weight_rounding import round_weights
@@ -21,27 +21,9 @@ _CUT_WEIGHTS = (1.0, 3.0, 10.0)
 """How much what ranges cut off may count: the images that choose tell."""
 
 
-@dataclass(frozen=True)
-class Refinement:
-    """What a step gave.
-
-    Attributes:
-        step: what was done.
-        choosing_gain_db: by how much mean PSNR grew on the images that chose.
-        gain_db: the same on the images that confirm, with its interval.
-        kept: whether the step is part of the model: whether it helped on the images that chose, by
-            more than what their number leaves to chance.
-    """
-
-    step: str
-    choosing_gain_db: float
-    gain_db: Interval
-    kept: bool
-
-
 @dataclass(frozen=True, kw_only=True)
-class Steps:
-    """What is to be done, in this order.
+class Refining:
+    """What is to be done to the chosen model of a search, in this order; by default nothing.
 
     Attributes:
         tuned: the search has tuned ranges; say what that gave.
@@ -54,6 +36,16 @@ class Steps:
     weights_rounded: bool = False
     ranges_fitted: bool = False
     biases_corrected: bool = False
+
+    @classmethod
+    def every(cls, scheme: Scheme) -> "Refining":
+        """Return every step that is for a scheme."""
+        return cls(
+            tuned=True,
+            weights_rounded=True,
+            ranges_fitted=_cuts(scheme),
+            biases_corrected=True,
+        )
 
     @property
     def any(self) -> bool:
@@ -68,9 +60,9 @@ class Steps:
 
     def check(self, scheme: Scheme) -> None:
         """Raise UsageError if a step is not for a scheme."""
-        if self.ranges_fitted and scheme.activation_bits != 8:  # noqa: PLR2004
+        if self.ranges_fitted and not _cuts(scheme):
             raise UsageError(
-                f"ranges are fitted (--fit-ranges, a part of --refine) for activations of 8 bits, "
+                f"ranges are fitted (--fit-ranges) for activations of 8 bits, "
                 f"not of {scheme.activation_bits}, which cut nothing off"
             )
 
@@ -89,7 +81,7 @@ class Refined:
     trial: Trial
     model: bytes
     ranges: Ranges
-    steps: tuple[Refinement, ...]
+    steps: tuple[Step, ...]
 
 
 def refined(
@@ -97,12 +89,11 @@ def refined(
     float_model: bytes,
     table: RangeTable,
     scheme: Scheme,
-    wanted: Steps,
+    wanted: Refining,
     *,
     objective: str,
     pictures: Sequence[Image],
-    choosing: Score,
-    confirming: Score,
+    judges: Judges,
     kept: KeptResults,
     source: str,
     on_model: Callable[[int], None],
@@ -118,20 +109,20 @@ def refined(
         objective: of the search. Tuned ranges are judged by it, which was done while they were
             tuned; if it is the mean, they have to help by more than chance, too.
         pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
-        choosing: scores a model on the images that chose; asked for some more than once.
-        confirming: scores it on those that confirm; the same.
+        judges: score models on the images that chose and on those that confirm; asked for some
+            models more than once.
         kept: what an earlier run has made and measured; what is made now is added.
         source: named in errors.
         on_model: called with the number of models made and measured so far, of ``wanted.models``.
 
     Raises:
-        ModelError: a model cannot be run or quantized.
+        ModelError: the float model cannot be run or quantized.
         StudyError: a result cannot be kept.
     """
 
     def rounded(integer: bytes) -> bytes:
         rounds = partial(round_weights, float_model, integer, pictures, source=source)
-        return kept.made_once("rounded weights", integer, rounds)
+        return kept.made_once(ROUNDED, integer, rounds)
 
     done = count(1)
     trial, model = study.best, study.model
@@ -140,7 +131,7 @@ def refined(
         untuned = best_of(one for one in study.trials if not one.proposal.factors)
         untuned = untuned or study.baseline
         before = quantize(float_model, untuned.proposal.ranges(table), scheme, source=source)
-        step = _compared("tuned ranges", before, model, choosing, confirming)
+        step = judged(TUNED, before, model, judges)
         if objective != "mean":
             step = replace(step, kept=trial != untuned)
         if not step.kept:
@@ -148,11 +139,12 @@ def refined(
         steps.append(step)
         on_model(next(done))
     ranges = trial.proposal.ranges(table)
-    rounding = wanted.weights_rounded
-    if rounding:
-        model, step = better_of("rounded weights", model, rounded(model), choosing, confirming)
-        rounding = step.kept
-        steps.append(step)
+    rounding = False
+    if wanted.weights_rounded:
+        other = rounded(model)
+        steps.append(judged(ROUNDED, model, other, judges))
+        rounding = steps[-1].kept
+        model = other if rounding else model
         on_model(next(done))
     if wanted.ranges_fitted:
         counted = count_values(float_model, table.merged(), pictures, source=source)
@@ -162,16 +154,17 @@ def refined(
             other = quantize(float_model, fitted, scheme, source=source)
             if rounding:
                 other = rounded(other)
-            tried.append((fsum(choosing(other)), other, fitted))
+            score = fsum(judges.choosing(other))
+            tried.append((-inf if isnan(score) else score, other, fitted))
             on_model(next(done))
         _, other, fitted = max(tried, key=lambda one: one[0])
-        steps.append(_compared("fitted ranges", model, other, choosing, confirming))
+        steps.append(judged(FITTED, model, other, judges))
         model, ranges = (other, fitted) if steps[-1].kept else (model, ranges)
     if wanted.biases_corrected:
         corrects = partial(correct_biases, float_model, model, pictures, source=source)
-        corrected = kept.made_once("corrected biases", model, corrects)
-        model, step = better_of("corrected biases", model, corrected, choosing, confirming)
-        steps.append(step)
+        other = kept.made_once(CORRECTED, model, corrects)
+        steps.append(judged(CORRECTED, model, other, judges))
+        model = other if steps[-1].kept else model
         on_model(next(done))
     return Refined(trial, model, ranges, tuple(steps))
 
@@ -181,10 +174,9 @@ def equalization_gain(
     scheme: Scheme,
     *,
     pictures: Sequence[Image],
-    choosing: Score,
-    confirming: Score,
+    judges: Judges,
     source: str,
-) -> Refinement:
+) -> Step:
     """Say what equalization, which was kept before the search, gave on images that it never saw.
 
     Both float models are quantized with the ranges of the same pictures together.
@@ -193,8 +185,7 @@ def equalization_gain(
         found: what was kept.
         scheme: how to quantize.
         pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
-        choosing: scores a model on the images that chose.
-        confirming: scores it on those that confirm.
+        judges: score a model on the images that chose and on those that confirm.
         source: named in errors.
 
     Raises:
@@ -205,32 +196,9 @@ def equalization_gain(
         quantize(one, collect(one, named, source=source).merged(), scheme, source=source)
         for one in (found.original, found.model)
     )
-    return replace(
-        _compared("equalized channels", before, after, choosing, confirming), kept=found.kept
-    )
+    return replace(judged(EQUALIZED, before, after, judges), kept=found.kept)
 
 
-def better_of(
-    step: str, before: bytes, after: bytes, choosing: Score, confirming: Score
-) -> tuple[bytes, Refinement]:
-    """Return the model that is better on the images that chose, and what the step gave.
-
-    Args:
-        step: its name.
-        before: content of the integer ``.tflite`` file as it was.
-        after: the same after the step.
-        choosing: scores a model on the images that chose.
-        confirming: scores it on those that confirm.
-    """
-    found = _compared(step, before, after, choosing, confirming)
-    return (after if found.kept else before), found
-
-
-def _compared(
-    step: str, before: bytes, after: bytes, choosing: Score, confirming: Score
-) -> Refinement:
-    """Measure both models on both halves."""
-    old, new = choosing(before), choosing(after)
-    chosen = paired_bootstrap(new, old)
-    confirmed = paired_bootstrap(confirming(after), confirming(before))
-    return Refinement(step, chosen.mean, confirmed, kept=chosen.low > 0)
+def _cuts(scheme: Scheme) -> bool:
+    """Whether ranges cut values off that their grids have no room for: 16 bits have it."""
+    return scheme.activation_bits == 8  # noqa: PLR2004

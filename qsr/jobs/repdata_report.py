@@ -10,7 +10,7 @@ from qsr.calibration import Interval, Study, Trial
 from qsr.calibration.objective import Objective
 from qsr.calibration.ranges import Reader
 from qsr.calibration.scheme import Scheme
-from qsr.jobs.refinement import Refinement
+from qsr.jobs.steps import Step
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class RepdataReport:
     singles: Singles | None
     racing: Racing | None
     shared_images: tuple[str, ...]
-    equalization: Refinement | None
-    refinements: tuple[Refinement, ...]
+    equalization: Step | None
+    refinements: tuple[Step, ...]
     removed: tuple[str, ...]
     notes: tuple[str, ...]
     skipped: tuple[str, ...]
@@ -156,7 +156,7 @@ class RepdataReport:
     estimated_db: tuple[float, ...]
 
 
-def steps_around(report: RepdataReport) -> tuple[Refinement, ...]:
+def steps_around(report: RepdataReport) -> tuple[Step, ...]:
     """Return what was done before the search and after it, and what each step gave."""
     return (*((report.equalization,) if report.equalization else ()), *report.refinements)
 

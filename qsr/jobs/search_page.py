@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from math import isfinite, isnan
 
-from qsr.jobs.refinement import Refinement
 from qsr.jobs.repdata_report import ModelScore, RepdataReport, steps_around
+from qsr.jobs.steps import Step
 from qsr.reports import Origin, Page
 from qsr.reports.bar_chart import Bar, bar_figure
 from qsr.reports.curve_chart import Curve, Mark, curve_figure
@@ -203,12 +203,15 @@ def _refined(report: RepdataReport) -> list[Table]:
     ]
 
 
-def _of_step(step: Refinement) -> tuple[Cell, ...]:
+def _of_step(step: Step) -> tuple[Cell, ...]:
     gain = step.gain_db
-    numbers = (step.choosing_gain_db, gain.mean, gain.low, gain.high)
+    numbers = (
+        step.choosing_gain_db,
+        *((None, None, None) if gain is None else (gain.mean, gain.low, gain.high)),
+    )
     return (
         text_cell(step.step),
-        *(Cell(_signed(number), number) for number in numbers),
+        *(decibels_cell(None) if one is None else Cell(_signed(one), one) for one in numbers),
         text_cell("yes" if step.kept else "no"),
     )
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,7 +27,7 @@ from qsr.calibration import (
 from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.calibration.cluster import ClusterExecutor, cluster
 from qsr.calibration.collect import Image, ImageSource
-from qsr.calibration.executor import completed, local_processes
+from qsr.calibration.executor import local_processes
 from qsr.calibration.journal import check_journal
 from qsr.calibration.objective import Objective, objective_named
 from qsr.calibration.provenance import model_hash
@@ -40,12 +41,13 @@ from qsr.calibration.study import best_of
 from qsr.data.bundled import write_bundled
 from qsr.data.decoded import DecodedPairs, Pairs, SharedPairs, decode, held
 from qsr.data.pairs import Pair, find_pairs
-from qsr.errors import ImageError, ModelError, UsageError
+from qsr.errors import ImageError, UsageError
 from qsr.evaluation import PsnrScore
 from qsr.images import image_size
 from qsr.jobs.clip_free import Augmented, augment, augmentation_notes
 from qsr.jobs.equalization import (
     Equalization,
+    another_was_equalized,
     equalization_notes,
     equalized_before,
     equalized_if_better,
@@ -54,13 +56,15 @@ from qsr.jobs.equalization import (
 )
 from qsr.jobs.held_out import HeldOut, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
-from qsr.jobs.kept_results import KeptResults, Score, inputs_hash
+from qsr.jobs.kept_results import KeptResults, inputs_hash
 from qsr.jobs.models import load_float, short_name
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.refinement import Refinement, Steps, equalization_gain, refined
+from qsr.jobs.refinement import Refining, equalization_gain, refined
 from qsr.jobs.repdata_report import Racing, RepdataReport, model_score, singles_of
 from qsr.jobs.run_folder import RUNS, RunFolder
+from qsr.jobs.scores import ScoreOrNan, shared_score
 from qsr.jobs.screen import screen_for
+from qsr.jobs.steps import Judges, Step
 from qsr.jobs.workers import checked_workers
 from qsr.metrics import RGB_SHAVE
 from qsr.tflite.files import write_model
@@ -68,9 +72,6 @@ from qsr.tflite.fold import Folded, fold
 from qsr.tflite.fold_unclip import without_output_clip
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import ModelFacts, inspect_model
-
-_FP32_PARTS = 16
-"""Pieces that scoring the float model is cut into, so that all workers share it."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class _Asked:
     exact: bool
     equalized: bool
     clip_free: bool
-    steps: Steps
+    refining: Refining
     keep_clip: bool
     workers: int
     dask: str | None
@@ -108,10 +109,7 @@ def search_repdata(
     exact: bool = False,
     equalized: bool = True,
     clip_free: bool = False,
-    tuned: bool = False,
-    weights_rounded: bool = False,
-    ranges_fitted: bool = False,
-    biases_corrected: bool = False,
+    refining: Refining | None = None,
     keep_clip: bool = False,
     pin_io: bool = True,
     reader: Reader = "exact",
@@ -143,16 +141,12 @@ def search_repdata(
         clip_free: leave out the clip at the network's end, and scale and shift each candidate's
             intensities so that the output still spans exactly black to white
             (:mod:`qsr.quantization.clip_free`).
-        tuned: tune the ranges of the best that the strategy finds, end by end, by what helps on the
-            images that choose.
-        weights_rounded: then choose the integer weights so that each layer gives what the float
-            model's does, on the candidates, if that helps on the images that choose
-            (:mod:`qsr.quantization.weight_rounding`).
-        ranges_fitted: then take the activation ranges of least squared error on the candidates, if
-            that helps (:mod:`qsr.quantization.fitted_ranges`).
-        biases_corrected: at the end, give the integer model's channels the float model's means on
-            the candidates, if that helps on the images that choose
-            (:mod:`qsr.quantization.bias_correction`).
+        refining: what is done to the best that the strategy finds, each step kept if it surely
+            helps on the images that choose; None does all that the scheme allows: ranges are tuned
+            end by end, integer weights chosen so that each layer gives what the float model's does
+            (:mod:`qsr.quantization.weight_rounding`), ranges of least squared error tried
+            (:mod:`qsr.quantization.fitted_ranges`), and biases set to give channels the float
+            model's means (:mod:`qsr.quantization.bias_correction`).
         keep_clip: write the integer model as the quantizer made it; else the operators of its clip
             are removed that are proved to copy bytes (:mod:`qsr.tflite.fold`).
         pin_io: give input and output their true grid, whatever the images hold.
@@ -179,30 +173,28 @@ def search_repdata(
     if confirmation is not None and validation is None:
         raise UsageError("give --candidates and --validation with --confirmation")
     chosen_strategy = strategy_named(strategy) if isinstance(strategy, str) else strategy
+    chosen_scheme = scheme_named(scheme, pin_io=pin_io)
+    if refining is None:
+        refining = Refining.every(chosen_scheme)
+    refining.check(chosen_scheme)
     asked = _Asked(
         model,
         None if candidates is None or validation is None else (candidates, validation),
         confirmation,
-        scheme=scheme_named(scheme, pin_io=pin_io),
+        scheme=chosen_scheme,
         reader=reader,
-        strategy=Tuned(chosen_strategy) if tuned else chosen_strategy,
+        strategy=Tuned(chosen_strategy) if refining.tuned else chosen_strategy,
         objective=objective_named(objective),
         exact=exact,
         equalized=equalized,
         clip_free=clip_free,
-        steps=Steps(
-            tuned=tuned,
-            weights_rounded=weights_rounded,
-            ranges_fitted=ranges_fitted,
-            biases_corrected=biases_corrected,
-        ),
+        refining=refining,
         keep_clip=keep_clip,
         workers=checked_workers(workers),
         dask=dask,
         skip_bad_images=skip_bad_images,
         on_progress=on_progress,
     )
-    asked.steps.check(asked.scheme)
     check_there([candidates, validation, confirmation])
     folder = RunFolder(out or _default_out(asked))
     with folder.claimed():
@@ -234,7 +226,12 @@ class _Search:
             facts = inspect_model(content, source=asked.model)
             if asked.equalized:
                 self.equalization = equalized_before(folder, content)
-            self._check_study(content if self.equalization is None else self.equalization.model)
+            if self.equalization is not None:
+                self._check_study(self.equalization.model)
+            elif not asked.equalized or another_was_equalized(folder, content):
+                self._check_study(content)
+            else:  # its model is not known before it is equalized again
+                self._check_study(None)
         candidates, validation = asked.images or write_bundled(folder.photographs)
         candidate_pairs = self._pairs(candidates, facts, "check candidates")
         validation_pairs = self._pairs(validation, facts, "check validation images")
@@ -267,7 +264,7 @@ class _Search:
                     "validation": _measured_on(parts),
                 },
             )
-            if asked.steps.any:
+            if asked.refining.any:
                 least = max(facts.smallest_side, LEAST_LR_TO_SCORE)
                 self.pictures = middles(candidate_pairs, least)
             report = self._searched(content, table, facts, parts, executor)
@@ -275,13 +272,18 @@ class _Search:
         shutil.rmtree(folder.decoded_confirmation, ignore_errors=True)
         return replace(report, validation=str(validation.resolve()))
 
-    def _check_study(self, content: bytes) -> None:
+    def _check_study(self, content: bytes | None) -> None:
         """Check that the folder holds no study of another model, or one done in another way."""
         asked = self.asked
         known = study_identity(
-            model=model_hash(content), reader=asked.reader, scheme=asked.scheme, validation={}
+            model=model_hash(content or b""),
+            reader=asked.reader,
+            scheme=asked.scheme,
+            validation={},
         )
         del known["validation"]
+        if content is None:
+            del known["model"]
         check_journal(self.folder.journal, known)
 
     def _equalized(self, content: bytes, pairs: Sequence[Pair], facts: ModelFacts) -> bytes:
@@ -345,12 +347,12 @@ class _Search:
             study = search(
                 folder.float_model,
                 table,
-                _Score(PsnrScore(choosing, integer_facts)),
+                ScoreOrNan(PsnrScore(choosing, integer_facts)),
                 strategy=asked.strategy,
                 objective=asked.objective,
                 reference=reference,
                 race=race,
-                confirm=_Score(PsnrScore(confirming, integer_facts)),
+                confirm=ScoreOrNan(PsnrScore(confirming, integer_facts)),
                 scheme=asked.scheme,
                 journal=folder.journal,
                 validation=_measured_on(parts),
@@ -363,25 +365,33 @@ class _Search:
             folder.refinement, inputs_hash(content, self.pictures, _measured_on(parts))
         )
         choosing_score, confirming_score = (
-            kept.scored_once(what, PsnrScore(images, integer_facts))
-            for what, images in (("choosing", parts.selection), ("confirming", parts.confirmation))
+            kept.scored_once(
+                what,
+                partial(
+                    shared_score,
+                    score=ScoreOrNan(PsnrScore(images, integer_facts)),
+                    images=len(images),
+                    executor=executor,
+                ),
+            )
+            for what, images in (("choosing", choosing), ("confirming", confirming))
         )
+        judges = Judges(choosing_score, confirming_score)
         with self._stage("refine"):
             final = refined(
                 study,
                 content,
                 table,
                 asked.scheme,
-                asked.steps,
+                asked.refining,
                 objective=asked.objective,
                 pictures=self.pictures,
-                choosing=choosing_score,
-                confirming=confirming_score,
+                judges=judges,
                 kept=kept,
                 source=asked.model,
-                on_model=lambda done: asked.on_progress("refine", done, asked.steps.models),
+                on_model=lambda done: asked.on_progress("refine", done, asked.refining.models),
             )
-            equalized = self._equalization_gain(choosing_score, confirming_score)
+            equalized = self._equalization_gain(judges)
         scores = confirmed.best
         if final.model != study.model:
             scores = tuple(confirming_score(final.model))
@@ -438,7 +448,7 @@ class _Search:
             ),
         )
 
-    def _equalization_gain(self, choosing: Score, confirming: Score) -> Refinement | None:
+    def _equalization_gain(self, judges: Judges) -> Step | None:
         """Measure what equalization gave, where pictures are at hand for the steps after it."""
         if self.equalization is None or not self.equalization.kept or not self.pictures:
             return None
@@ -446,8 +456,7 @@ class _Search:
             self.equalization,
             self.asked.scheme,
             pictures=self.pictures,
-            choosing=choosing,
-            confirming=confirming,
+            judges=judges,
             source=self.asked.model,
         )
 
@@ -537,15 +546,15 @@ class _Search:
         executor: Executor | None,
     ) -> tuple[float, ...]:
         """Return the float model's PSNR on each image, in dB."""
-        count = min(_FP32_PARTS, len(pairs))
-        parts = [(index, (index, count)) for index in range(count)]
-        shared = content, PsnrScore(pairs, facts)
-        scores: dict[int, list[float]] = {}
-        for index, found in completed(_psnr_of_part, shared, parts, executor):
-            scores[index] = found
-            done = sum(len(part) for part in scores.values())
-            self.asked.on_progress("score the float model", done, len(pairs))
-        return tuple(score for index in range(count) for score in scores[index])
+        return shared_score(
+            content,
+            score=PsnrScore(pairs, facts),
+            images=len(pairs),
+            executor=executor,
+            on_scored=lambda done: self.asked.on_progress(
+                "score the float model", done, len(pairs)
+            ),
+        )
 
     def _pairs(self, path: Path, facts: ModelFacts, stage: str) -> tuple[Pair, ...]:
         """Find pairs, and look at their headers; they are decoded only once, later."""
@@ -593,28 +602,6 @@ class _Search:
         started = perf_counter()
         yield
         self.stage_seconds[name] = perf_counter() - started
-
-
-@dataclass(frozen=True)
-class _Score:
-    """Scores an integer model on each image, and one that TFLite cannot run by NaN, the last."""
-
-    psnr: PsnrScore
-
-    def __call__(self, model: bytes) -> list[float]:
-        try:
-            return self.psnr(model)
-        except ModelError:
-            return [nan] * len(self.psnr.pairs)
-
-    def part(self, index: int, count: int) -> "_Score":
-        return _Score(self.psnr.part(index, count))
-
-
-def _psnr_of_part(shared: tuple[bytes, PsnrScore], part: tuple[int, int]) -> list[float]:
-    """Score the float model on a part of the images; runs in a worker."""
-    content, score = shared
-    return score.part(*part)(content)
 
 
 def _measured_on(parts: HeldOut) -> dict[str, Any]:

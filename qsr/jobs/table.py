@@ -13,7 +13,7 @@ from qsr.errors import ModelError, UsageError
 from qsr.jobs.images import check_sets
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.table_images import quantization_images
-from qsr.jobs.table_quantized import Searching, content_of, naive, searched
+from qsr.jobs.table_quantized import Method, Searching, content_of, naive, searched
 from qsr.jobs.table_report import Measured, ModelPsnr, RowScores, ScoredSet, TableReport, TableRow
 from qsr.jobs.table_scores import Contender, ImageSet, decoded_sets, scores_of
 from qsr.jobs.table_training import TABLE_RUNS, RowTraining, train_rows
@@ -30,6 +30,8 @@ SCALE = 3
 
 _OF_NETWORKS = 4  # Table 4 shows what naive quantization costs
 _OF_SCORES = 2  # Table 2 has no times
+_ABLATIONS = (1, 3)
+"""Tables of what networks lose: refining would give back what tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def make_table(
         sets=sets,
         candidates=str(candidates),
         choosing=str(choosing),
+        refined=number not in _ABLATIONS,
         lr_size=CHALLENGE_LR_SIZE,
         threads=threads,
         host=host_name(),
@@ -246,6 +249,7 @@ def _quantized(asked: _Asked, rows: Sequence[_Row], candidates: tuple[Pair, ...]
         asked.workers,
         asked.skip_bad_images,
         asked.on_progress,
+        Method(refined=asked.number not in _ABLATIONS),
     )
     found = []
     for done, row in enumerate(rows):

@@ -13,6 +13,7 @@ from qsr.calibration.provenance import model_hash, versions
 from qsr.calibration.ranges import Reader
 from qsr.data.pairs import Pair, content_hash, find_pairs
 from qsr.jobs.progress import Progress
+from qsr.jobs.refinement import Refining
 from qsr.jobs.run_folder import RunFolder
 from qsr.jobs.search_repdata import search_repdata
 from qsr.tflite.files import read_model, write_model
@@ -27,7 +28,11 @@ of its version. Models that were kept under another number are not taken again.
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """How a row's integer model is searched for, as the arguments of ``search_repdata``."""
+    """How a row's integer model is searched for, as the arguments of ``search_repdata``.
+
+    Attributes:
+        refined: refine what the search finds, as it does by default.
+    """
 
     scheme: str = "uint8"
     strategy: str = "linear"
@@ -36,6 +41,7 @@ class Method:
     equalized: bool = True
     pin_io: bool = True
     reader: Reader = "exact"
+    refined: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ def searched(model: bytes, name: str, how: Searching) -> Quantized:
         equalized=how.method.equalized,
         pin_io=how.method.pin_io,
         reader=how.method.reader,
+        refining=None if how.method.refined else Refining(),
         workers=how.workers,
         skip_bad_images=how.skip_bad_images,
         on_progress=how.on_progress,

@@ -124,6 +124,7 @@ class TableReport:
         sets: what was scored on; none if the rows were only trained.
         candidates: folder of the images that may become representative.
         choosing: folder of the images that chose.
+        refined: whether integer models were refined after the search.
         lr_size: height and width of the picture that times are for, in pixels.
         threads: of the interpreter, when times were taken.
         host: processor that times were taken on.
@@ -136,6 +137,7 @@ class TableReport:
     sets: tuple[ScoredSet, ...]
     candidates: str
     choosing: str
+    refined: bool
     lr_size: tuple[int, int]
     threads: int
     host: str

@@ -74,10 +74,10 @@ def network(tmp_path_factory, trained_xcat):
 
 @pytest.fixture
 def on_photos(photos):
-    """The options that every search needs, but for the run folder."""
+    """The options that every search needs, but for the run folder; nothing is refined."""
     return (
         *("--candidates", photos / "candidates", "--validation", photos / "validation"),
-        *("--workers", "1"),
+        *("--no-refine", "--workers", "1"),
     )
 
 

@@ -44,10 +44,12 @@ class TestSearch:
         assert parsed((tmp_path / "run/summary.json").read_text()) == report
 
     def test_refined(self, qsr, network, on_photos, tmp_path):
-        """What tuning and correction gave is told for both halves, with the interval."""
-        words = ("search-repdata", network, *on_photos, "--out", tmp_path / "run")
+        """All steps are done by default; what each gave is told for both halves."""
+        sides = [word for word in on_photos if word != "--no-refine"]
+        words = ("search-repdata", network, *sides, "--out", tmp_path / "run")
         said = qsr(*words, "--tune", "--round-weights", "--fit-ranges", "--correct-biases")
-        report = parsed(qsr(*words, "--refine", "--json").out)
+        report = parsed(qsr(*words, "--json").out)
+        assert parsed(qsr(*words, "--refine", "--json").out)["refinements"] == report["refinements"]
         assert [step["step"] for step in report["refinements"]] == [
             "tuned ranges",
             "rounded weights",
@@ -55,10 +57,22 @@ class TestSearch:
             "corrected biases",
         ]
         for step in report["refinements"]:
+            if step["choosing_gain_db"] is None:
+                assert f"{step['step']}: " in said.out
+                continue
             line = f"{step['step']}: {step['choosing_gain_db']:+.4f} dB on the images that chose, "
             line += f"{step['gain_db']['mean']:+.4f} ({step['gain_db']['low']:+.4f} to "
             (whole,) = [told for told in said.out.splitlines() if line in told]
             assert ("not kept" in whole) != step["kept"]
+
+    def test_some_steps(self, qsr, network, on_photos, tmp_path):
+        """Steps that are named are done, and no others; naming some and none at once is refused."""
+        sides = [word for word in on_photos if word != "--no-refine"]
+        words = ("search-repdata", network, *sides, "--out", tmp_path / "run")
+        report = parsed(qsr(*words, "--correct-biases", "--json").out)
+        assert [step["step"] for step in report["refinements"]] == ["corrected biases"]
+        assert "--no-refine" in qsr(*words, "--correct-biases", "--no-refine").failure
+        assert parsed(qsr(*words, "--no-refine", "--json").out)["refinements"] == []
 
     def test_notes(self, qsr, network, on_photos, photos, tmp_path):
         """Notes, candidates that confirm nothing and what was chosen are said in words."""

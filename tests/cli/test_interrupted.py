@@ -40,7 +40,7 @@ def slow(tmp_path_factory, network):
     retina = Image.open(Path(skimage.data.__file__).parent / "retina.jpg")
     retina.save(root / "validation/retina.png")
     ImageOps.mirror(retina).save(root / "validation/mirrored.png")
-    words = ["search-repdata", str(network)]
+    words = ["search-repdata", str(network), "--no-refine"]
     for side in ("candidates", "validation", "confirmation"):
         words += [f"--{side}", str(root / side)]
     return words

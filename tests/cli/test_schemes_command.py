@@ -60,10 +60,10 @@ def test_steps(quantized, photos, tmp_path):
     (step,) = one["steps"]
     assert step["kept"] == (step["choosing_gain_db"] > 0)
     said = quantized(*[word for word in words if word != "--json"], out=out).out
-    kept = "kept" if step["kept"] else "left out"
+    kept = "kept" if step["kept"] else "not kept"
     gains = (step["choosing_gain_db"], *(step["gain_db"][end] for end in ("mean", "low", "high")))
-    on_others = "{:+.4f} dB on the images that chose, {:.4f} [{:.4f}, {:.4f}] on others"
-    assert f"corrected biases: {on_others.format(*gains)}, {kept}" in said
+    on_others = "{:+.4f} dB on the images that chose, {:+.4f} ({:+.4f} to {:+.4f}) on the others"
+    assert f"corrected biases: {on_others.format(*gains)}: {kept}" in said
     assert "steps were chosen on 2 other images of --data; these took no part" in said
     (tmp_path / "few").mkdir()
     shutil.copy(photos / "validation/chelsea.png", tmp_path / "few")

@@ -49,6 +49,7 @@ def report_of(number, measured, sets=("Set5",), seen=()):
         ),
         candidates="candidates",
         choosing="choosing",
+        refined=number in {2, 4},
         lr_size=(360, 640),
         threads=2,
         host="Fast One",
@@ -94,6 +95,13 @@ def test_variants_with_naive():
     assert [row[where] for row in grid.rows[:3]] == ["11.876", "-", "-"]
     assert any(line.startswith("naive: as TFLiteConverter") for line in notes(report))
     assert not any("naive" in line for line in notes(report_of(3, [TRAINED])))
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_how_it_was_quantized_is_said(number):
+    """Tables that tell networks apart hold integer models that were not refined, and say so."""
+    (line,) = [one for one in notes(report_of(number, [TRAINED])) if one.startswith("UINT8, ours")]
+    assert ("--no-refine" in line) == (number in {1, 3})
 
 
 def test_sets():

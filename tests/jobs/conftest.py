@@ -10,6 +10,7 @@ from PIL import Image
 
 from qsr.calibration.provenance import image_hash
 from qsr.data.pairs import Pair
+from qsr.jobs.refinement import Refining
 from qsr.jobs.search_repdata import search_repdata
 
 
@@ -51,12 +52,13 @@ def network(tmp_path_factory, trained_xcat):
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, network, images):
-    """A finished search: its report; its folder is ``report.run_folder``."""
+    """A finished search without refinement: its report; its folder is ``report.run_folder``."""
     return search_repdata(
         str(network),
         candidates=images / "candidates",
         validation=images / "scored",
         out=tmp_path_factory.mktemp("run"),
+        refining=Refining(),
         workers=1,
     )
 

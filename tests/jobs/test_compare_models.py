@@ -16,6 +16,7 @@ from qsr.jobs import compare as compare_module
 from qsr.jobs.compare import compare_models
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.quantize import quantize_model
+from qsr.jobs.refinement import Refining
 from qsr.jobs.run_folder import newest_run
 from qsr.jobs.search_repdata import search_repdata
 
@@ -123,7 +124,7 @@ class TestImages:
         """A run whose images were given from one folder finds them from any other."""
         monkeypatch.chdir(images)
         sides = {"candidates": Path("candidates"), "validation": Path("scored")}
-        search_repdata(str(network), **sides, out=tmp_path / "run", workers=1)
+        search_repdata(str(network), **sides, out=tmp_path / "run", refining=Refining(), workers=1)
         monkeypatch.chdir(tmp_path)
         compared = compare_models(run=tmp_path / "run", workers=1)
         assert compared.drop_db == pytest.approx(drop_db, abs=1e-9)

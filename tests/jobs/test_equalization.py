@@ -1,6 +1,7 @@
 """A search equalizes the float model first, if that is seen to help, and says so."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from qsr.jobs.equalization import (
     equalized_if_better,
     keep_equalization,
 )
+from qsr.jobs.refinement import Refining
 from qsr.jobs.run_folder import RunFolder
 from qsr.jobs.search_repdata import search_repdata
 from qsr.quantization.weight_balance import balance_weights
@@ -39,6 +41,7 @@ def search(uneven, images):
             out=out,
             workers=1,
             strategy="all",
+            refining=Refining(),
             **options,
         )
 
@@ -78,6 +81,21 @@ def test_goes_on(equalized_run, search):
     assert again.notes == equalized_run.notes
 
 
+@pytest.mark.parametrize("text", [None, "{}", '{"original": '])
+def test_goes_on_without_its_notes(equalized_run, search, tmp_path, text):
+    """Where the notes on equalization are lost, it is done again, and the search goes on."""
+    folder = Path(shutil.copytree(equalized_run.run_folder, tmp_path / "copy"))
+    notes = folder / "equalization.json"
+    notes.unlink()
+    if text is not None:
+        notes.write_text(text)
+    again = search(folder)
+    assert again.resumed_models == equalized_run.distinct_models
+    assert (folder / "model_uint8.tflite").read_bytes() == Path(
+        equalized_run.integer_model
+    ).read_bytes()
+
+
 def test_other_way_in_same_folder(equalized_run, search):
     """A run that equalized is not gone on with without."""
     with pytest.raises(StudyError, match="other model"):
@@ -111,6 +129,7 @@ def test_left_alone_is_remembered(network, images, tmp_path, monkeypatch):
         "out": tmp_path / "run",
         "workers": 1,
         "strategy": "all",
+        "refining": Refining(),
     }
     first = search_repdata(str(network), **options)
     entry = json.loads((tmp_path / "run/equalization.json").read_text())

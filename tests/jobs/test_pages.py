@@ -16,9 +16,9 @@ from qsr.jobs.pages import check_page as check_path
 from qsr.jobs.pages import origin, write_page
 from qsr.jobs.qat import QatReport
 from qsr.jobs.qat_page import qat_page
-from qsr.jobs.refinement import Refinement
 from qsr.jobs.repdata_report import ModelScore, RepdataReport, Singles
 from qsr.jobs.search_page import search_page
+from qsr.jobs.steps import Step
 from qsr.jobs.table_page import table_page
 from qsr.jobs.table_report import Measured, ScoredSet, TableReport, TableRow
 from qsr.reports import page_html
@@ -83,8 +83,8 @@ def search():
         ),
         racing=None,
         shared_images=("e",),
-        equalization=Refinement("equalized channels", 0.005, GAIN, kept=True),
-        refinements=(Refinement("corrected biases", 0.002, GAIN, kept=True),),
+        equalization=Step("equalized channels", 0.005, GAIN, kept=True),
+        refinements=(Step("corrected biases", 0.002, GAIN, kept=True),),
         removed=(),
         notes=(),
         skipped=("tiny.png: too small",),
@@ -148,6 +148,7 @@ def training(tmp_path):
         qat_model=tmp_path / "model_qat_uint8.tflite",
         model=tmp_path / "model_uint8.tflite",
         trained_float_model=tmp_path / "model_qat_fp32.tflite",
+        trained_network=None,
         steps=60,
         resumed_from=0,
         best_step=40,
@@ -235,6 +236,7 @@ def test_table():
         ),
         candidates="candidates",
         choosing="choosing",
+        refined=True,
         lr_size=(360, 640),
         threads=2,
         host="Fast One",

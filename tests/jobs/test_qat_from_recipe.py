@@ -19,9 +19,12 @@ from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.progress import silent
 from qsr.jobs.qat import fine_tuning, qat_from_recipe
 from qsr.jobs.qat_start import FloatNetwork, measured_start
+from qsr.jobs.refinement import Refining
 from qsr.jobs.search_repdata import search_repdata
-from qsr.models.zoo import build, save
+from qsr.models.zoo import build, load, save
+from qsr.tflite.convert import convert_keras
 from qsr.tflite.fold import fold_copies
+from qsr.tflite.runtime import Runner
 from qsr.training.recipe_files import load_recipe
 
 
@@ -164,7 +167,11 @@ def test_refined_search(tmp_path):
     That is the model of the run, too, as long as training is not better.
     """
     found = search_repdata(
-        "espcn", strategy="all", weights_rounded=True, out=tmp_path / "search", workers=1
+        "espcn",
+        strategy="all",
+        refining=Refining(weights_rounded=True),
+        out=tmp_path / "search",
+        workers=1,
     )
     (step,) = found.refinements
     assert step.kept
@@ -191,6 +198,18 @@ def test_ranges_can_be_quantized_with(trained):
     integer = fold_copies(quantize(report.trained_float_model, ranges))
     assert integer == report.model.read_bytes()
     assert json.loads((out / "ranges_chosen.json").read_text())["model_qsvs"]
+
+
+def test_network_can_be_trained_on(trained, photographs):
+    """The ``.keras`` file makes the pictures of the float model that was trained, to a step."""
+    _, report = trained
+    model = convert_keras(load(report.trained_network))
+    for lr in photographs.values():
+        made, wanted = (
+            Runner(one).upscale(lr).astype(int)
+            for one in (model, report.trained_float_model.read_bytes())
+        )
+        assert np.abs(made - wanted).max() <= 1
 
 
 def test_targets(tmp_path):

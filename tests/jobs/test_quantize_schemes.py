@@ -13,8 +13,9 @@ from qsr.data.pairs import find_pairs
 from qsr.errors import ImageError, UsageError
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.quantize import quantize_model, quantize_schemes
-from qsr.jobs.quantize_steps import Judges, Measured, Sources, make
+from qsr.jobs.quantize_steps import Measured, Sources, make
 from qsr.jobs.quantize_validation import Validation, ValidationSet, divided
+from qsr.jobs.steps import Judges
 from qsr.quantization.bias_correction import correct_biases
 from qsr.quantization.equalize import equalize
 from qsr.tflite.fold import fold_copies

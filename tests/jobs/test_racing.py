@@ -16,6 +16,7 @@ from PIL import Image
 from qsr.calibration import Race
 from qsr.calibration.cluster import ClusterExecutor
 from qsr.data.pairs import find_pairs
+from qsr.jobs.refinement import Refining
 from qsr.jobs.search_repdata import search_repdata
 
 DARK = [0.2, 0.35, 0.5]
@@ -51,7 +52,7 @@ def arguments(folders, espcn, tmp_path_factory):
     """What all searches here have in common, but for their folder."""
     model = tmp_path_factory.mktemp("espcn") / "espcn.tflite"
     model.write_bytes(espcn)
-    return {"model": str(model), **folders, "workers": 1}
+    return {"model": str(model), **folders, "refining": Refining(), "workers": 1}
 
 
 @pytest.fixture(scope="module")

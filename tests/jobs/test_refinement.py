@@ -13,18 +13,23 @@ from qsr.errors import UsageError
 from qsr.jobs import refinement
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.kept_results import KeptResults
-from qsr.jobs.refinement import Steps, better_of
+from qsr.jobs.refinement import Refining
 from qsr.jobs.repdata_report import steps_around
 from qsr.jobs.search_repdata import search_repdata
+from qsr.jobs.steps import Judges
 from qsr.quantization.weight_rounding import round_weights
 from qsr.tflite.graph import Graph
+
+ROUNDED_AND_FITTED = Refining(weights_rounded=True, ranges_fitted=True)
 
 
 @pytest.fixture(scope="module")
 def refined(tmp_path_factory):
     """A search for ESPCN on the bundled photographs, tuned and corrected: the report."""
     out = tmp_path_factory.mktemp("refined")
-    return search_repdata("espcn", out=out, tuned=True, biases_corrected=True, workers=1)
+    return search_repdata(
+        "espcn", out=out, refining=Refining(tuned=True, biases_corrected=True), workers=1
+    )
 
 
 def test_each_step_is_told(refined):
@@ -65,8 +70,7 @@ def rounded(tmp_path_factory, shown):
         "espcn",
         out=out,
         strategy="all",
-        weights_rounded=True,
-        ranges_fitted=True,
+        refining=ROUNDED_AND_FITTED,
         workers=1,
         on_progress=lambda *said: shown.append(said),
     )
@@ -111,27 +115,14 @@ def test_ranges_that_were_kept_are_written(rounded):
 def test_fitted_ranges_are_for_eight_bits():
     """Activations of 16 bits are refused before anything is measured."""
     with pytest.raises(UsageError, match="8 bits"):
-        search_repdata("espcn", scheme="uint8-16x8", ranges_fitted=True)
-    Steps(ranges_fitted=True).check(scheme_named("int8"))
-    Steps(weights_rounded=True).check(scheme_named("uint8-16x8"))
-
-
-def test_what_does_not_help_is_left_out():
-    """Where the images that choose say no, the model stays as it was, and that is told."""
-    choosing = {b"before": [30.0, 31.0] * 4, b"after": [29.0, 31.5] * 4}
-    confirming = {b"before": [1.0, 1.0], b"after": [0.0, 0.0]}
-    model, found = better_of(
-        "a step", b"before", b"after", choosing.__getitem__, confirming.__getitem__
-    )
-    assert model == b"before"
-    assert not found.kept
-    assert found.choosing_gain_db == pytest.approx(-0.25)
-    assert found.gain_db.mean == -1.0
+        search_repdata("espcn", scheme="uint8-16x8", refining=Refining(ranges_fitted=True))
+    Refining(ranges_fitted=True).check(scheme_named("int8"))
+    Refining(weights_rounded=True).check(scheme_named("uint8-16x8"))
 
 
 def test_stopped_in_the_middle(rounded, tmp_path, monkeypatch):
     """What refinement made before it was stopped is not made again, and the result is the same."""
-    options = {"strategy": "all", "weights_rounded": True, "ranges_fitted": True, "workers": 1}
+    options = {"strategy": "all", "refining": ROUNDED_AND_FITTED, "workers": 1}
     made = []
 
     def stopped(*args, **named):
@@ -154,6 +145,25 @@ def test_stopped_in_the_middle(rounded, tmp_path, monkeypatch):
     assert report.refinements == rounded.refinements
 
 
+def test_all_by_default(network, images, tmp_path):
+    """A search does every step that its scheme allows, in order."""
+    sides = {"candidates": images / "candidates", "validation": images / "scored"}
+    report = search_repdata(str(network), **sides, out=tmp_path / "run", workers=2)
+    assert [step.step for step in report.refinements] == [
+        *("tuned ranges", "rounded weights", "fitted ranges", "corrected biases"),
+    ]
+
+
+def test_sixteen_bits(network, images, tmp_path):
+    """Nothing is fitted for activations of 16 bits, and nobody has to say so."""
+    sides = {"candidates": images / "candidates", "validation": images / "scored"}
+    report = search_repdata(
+        str(network), **sides, scheme="uint8-16x8", strategy="all", out=tmp_path / "run", workers=1
+    )
+    assert "fitted ranges" not in [step.step for step in report.refinements]
+    assert "rounded weights" in [step.step for step in report.refinements]
+
+
 def test_nothing_asked_nothing_done(run):
     """A plain search refines nothing, and measures nothing for it."""
     assert steps_around(run) == ()
@@ -161,7 +171,7 @@ def test_nothing_asked_nothing_done(run):
 
 def test_equalization_is_measured_on_others(tmp_path):
     """What equalization gave is told for images that it never saw, as two searches show it."""
-    options = {"strategy": "all", "biases_corrected": True, "workers": 1}
+    options = {"strategy": "all", "refining": Refining(biases_corrected=True), "workers": 1}
     found = search_repdata("xcat", out=tmp_path / "equalized", **options)
     plain = search_repdata("xcat", out=tmp_path / "plain", equalized=False, **options)
     step = found.equalization
@@ -190,11 +200,13 @@ def test_rounding_that_did_not_help_is_not_brought_back(espcn, photographs, tmp_
         espcn,
         table,
         scheme_named("uint8"),
-        Steps(weights_rounded=True, ranges_fitted=True),
+        ROUNDED_AND_FITTED,
         objective="mean",
         pictures=tuple(photographs.values()),
-        choosing=lambda model: [29.0 if b"worse" in model else 30.0 + (model != study.model)] * 8,
-        confirming=lambda _: same,
+        judges=Judges(
+            lambda model: [29.0 if b"worse" in model else 30.0 + (model != study.model)] * 8,
+            lambda _: same,
+        ),
         kept=KeptResults(tmp_path, "of these"),
         source="espcn",
         on_model=lambda _: None,

@@ -20,6 +20,7 @@ from qsr.errors import ImageError, ModelError, StudyError, UsageError
 from qsr.images import crop_to_multiple, downscale_bicubic, read_rgb
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.quantize import quantize_model
+from qsr.jobs.refinement import Refining
 from qsr.jobs.search_repdata import search_repdata
 from qsr.tflite.fold import fold_copies
 from qsr.tflite.graph import Graph
@@ -55,6 +56,7 @@ def arguments(network, images, tmp_path):
         "candidates": images / "candidates",
         "validation": images / "scored",
         "out": tmp_path / "run",
+        "refining": Refining(),
         "workers": 1,
     }
 
@@ -88,6 +90,7 @@ def clip_free(images, network, tmp_path_factory):
         clip_free=True,
         pin_io=False,
         exact=True,
+        refining=Refining(),
     )
 
 
