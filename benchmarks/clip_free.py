@@ -29,8 +29,8 @@ from qsr.atomic import replacing
 from qsr.benchmark import CHALLENGE_LR_SIZE, Latency, host_name, latency
 from qsr.errors import QsrError, UsageError
 from qsr.jobs.records import plain
-from qsr.jobs.repdata_report import RepdataReport
 from qsr.jobs.refinement import Refining
+from qsr.jobs.repdata_report import RepdataReport
 from qsr.jobs.search_repdata import search_repdata
 
 _VERSIONS = ("qsr", "tensorflow", "ai-edge-litert", "numpy")
