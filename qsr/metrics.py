@@ -22,7 +22,9 @@ RGB_SHAVE = 1
 MOST_DB = 100.0
 """What a picture that equals its original counts as: infinity would drown all others in a mean."""
 
-_LUMA = np.array([65.481, 128.553, 24.966]) / 255
+LUMA = np.array([65.481, 128.553, 24.966]) / 255
+"""What red, green and blue weigh in luminance (ITU-R BT.601, studio range)."""
+
 _SSIM_WINDOW = 11
 
 
@@ -164,7 +166,7 @@ def challenge_score(psnr_db: float, latency_ms: float) -> float:
 
 def _weighted(image: NDArray[Any]) -> NDArray[np.float64]:
     """Sum the channels by their share of Y, without BLAS: its threads stall a busy machine."""
-    weighted: NDArray[np.float64] = np.einsum("...c,c->...", image, _LUMA)
+    weighted: NDArray[np.float64] = np.einsum("...c,c->...", image, LUMA)
     return weighted
 
 

@@ -92,6 +92,8 @@ class Stage:
     Attributes:
         loss: ``charbonnier``, ``mse`` or ``mae``.
         charbonnier_epsilon: the paper's epsilon, for pictures in [0, 1]; unused by other losses.
+        luminance_weight: share of ``mse`` that is the error of luminance, 0 to 1; unused by other
+            losses. The paper has none of it.
         initial_rate: learning rate of the first epoch; unused by ``halving``.
         peak_rate: highest learning rate.
         added_data: train on the added data set too, as the paper's stage 2 adds Flickr2K.
@@ -103,6 +105,7 @@ class Stage:
 
     loss: Literal["charbonnier", "mse", "mae"] = "charbonnier"
     charbonnier_epsilon: float = 0.1
+    luminance_weight: float = 0.0
     initial_rate: float = 1e-3
     peak_rate: float = 25e-4
     added_data: bool = False
@@ -117,6 +120,10 @@ class Stage:
         """
         for name in ("initial_rate", "peak_rate", "charbonnier_epsilon"):
             _check_positive(f"{place}.{name}", getattr(self, name))
+        if not 0 <= self.luminance_weight <= 1:
+            raise UsageError(
+                f"{place}.luminance_weight must be 0 to 1, not {self.luminance_weight}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

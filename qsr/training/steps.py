@@ -89,7 +89,7 @@ def new_optimizer(training: Training, stage: Stage) -> "tf_keras.optimizers.Opti
 def loss_of(stage: Stage) -> Loss:
     """Return a stage's loss as a function of target and prediction."""
     if stage.loss == "mse":
-        return mse
+        return lambda hr, sr: mse(hr, sr, luminance_weight=stage.luminance_weight)
     if stage.loss == "mae":
         return mae
     return lambda hr, sr: charbonnier(hr, sr, epsilon=stage.charbonnier_epsilon)

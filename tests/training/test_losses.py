@@ -32,6 +32,29 @@ def test_mse():
     assert float(mse(HR, SR)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_luminance_by_hand():
+    """An error of grey costs the same whatever the weight; one of blue alone, less in luminance."""
+    grey = HR + np.float32(0.1)
+    blue = HR + np.array([0, 0, 0.1], np.float32)
+    for weight in (0.0, 0.75, 1.0):
+        assert float(mse(HR, grey, luminance_weight=weight)) == pytest.approx(0.01, rel=1e-5)
+        expected = (1 - weight) * 0.01 / 3 + weight * (0.1 * 24.966 / 219) ** 2
+        assert float(mse(HR, blue, luminance_weight=weight)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_luminance_is_the_metric():
+    """With all the weight on luminance, pictures rank as their PSNR in luminance ranks them."""
+    from qsr.metrics import mse as metric
+
+    pictures = [HR[0] + scale * (SR[0] - HR[0]) for scale in (0.1, 0.5, 1.0)]
+    ratios = [
+        float(mse(HR[:1], one[None], luminance_weight=1.0))
+        / metric(255 * one, 255 * HR[0], channels="y")
+        for one in pictures
+    ]
+    assert ratios == pytest.approx([ratios[0]] * 3, rel=1e-4)
+
+
 def test_mae():
     """MAE is the mean of the absolute differences."""
     expected = np.mean(np.abs(SR.astype(np.float64) - HR))

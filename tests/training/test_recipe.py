@@ -312,6 +312,12 @@ class TestFields:
         with pytest.raises(UsageError, match=message):
             parse(stages=stages)
 
+    @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+    def test_impossible_luminance(self, value):
+        """A share of the loss lies between nothing and all of it."""
+        with pytest.raises(UsageError, match=r"stages\.1\.luminance_weight must be 0 to 1"):
+            parse(stages=[{"luminance_weight": value}])
+
 
 class TestOverrides:
     """``section.field=value``, as ``--set`` gives it."""
