@@ -211,7 +211,9 @@ def _print(report: "RepdataReport") -> None:
         _row(f"{io}, all {report.candidates} candidates together", report.baseline),
     ]
     if not _same(report.chosen, report.baseline):
-        rows.append(_row(f"{io}, chosen: {_described(report.chosen)}", report.chosen))
+        refined = ", refined" if report.chosen.refined else ""
+        label = f"{io}, chosen: {_described(report.chosen)}{refined}"
+        rows.append(_row(label, report.chosen))
     elif not _same(report.tried, report.baseline) and report.singles is None:
         rows.append(_row(f"{io}, best tried: {_described(report.tried)}", report.tried))
     if report.singles is not None:
@@ -261,6 +263,7 @@ def _words(report: "RepdataReport") -> list[str]:
     gain, images = report.gain_db, report.confirmation_images
     interval = f"{gain.confidence:.0%} interval {gain.low:+.4f} to {gain.high:+.4f}"
     measured = f"of mean PSNR ({interval}) on {images} images that chose nothing"
+    model = "the refined model" if report.chosen.refined else "the chosen model"
     if _same(report.chosen, report.baseline):
         verdict = "nothing that was tried beats all candidates together"
     elif images < _FEW_IMAGES:
@@ -269,16 +272,15 @@ def _words(report: "RepdataReport") -> list[str]:
             "few to tell whether it is better"
         )
     elif gain.low > 0:
-        verdict = f"the chosen model is better than all together by {gain.mean:.4f} dB {measured}"
+        verdict = f"{model} is better than all together by {gain.mean:.4f} dB {measured}"
     elif gain.high < 0:
         verdict = (
-            f"the chosen model is worse than all together by {-gain.mean:.4f} dB {measured}: the "
+            f"{model} is worse than all together by {-gain.mean:.4f} dB {measured}: the "
             "images that chose are too few, or of another kind"
         )
     else:
         verdict = (
-            "the chosen model is not shown to be better than all together: "
-            f"{gain.mean:+.4f} dB {measured}"
+            f"{model} is not shown to be better than all together: {gain.mean:+.4f} dB {measured}"
         )
     lines = [verdict]
     lines.append(
@@ -317,7 +319,7 @@ def _decibels(value: float | None, places: int) -> str:
 
 def _same(score: "ModelScore", other: "ModelScore") -> bool:
     """Whether two are made from the same."""
-    made = [(one.images, one.statistic, one.tuned_tensors) for one in (score, other)]
+    made = [(one.images, one.statistic, one.tuned_tensors, one.refined) for one in (score, other)]
     return made[0] == made[1]
 
 

@@ -83,6 +83,11 @@ class Refined:
     ranges: Ranges
     steps: tuple[Step, ...]
 
+    @property
+    def refined(self) -> bool:
+        """Whether it is another model than quantizing with the trial's own ranges makes."""
+        return any(step.kept for step in self.steps if step.step != TUNED)
+
 
 def refined(
     study: Study,

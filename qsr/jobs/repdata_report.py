@@ -28,6 +28,8 @@ class ModelScore:
         psnr_db: mean over the images that confirm; None if not measured.
         drop_db: how far that lies below the float model, its output rounded to 8 bits.
         worst_drop_db: of the image that loses most among those that confirm.
+        refined: whether weights, ranges or biases are others than quantizing with these images
+            makes; all scores are of the model as it is then.
     """
 
     images: tuple[str, ...]
@@ -38,6 +40,7 @@ class ModelScore:
     psnr_db: float | None = None
     drop_db: float | None = None
     worst_drop_db: float | None = None
+    refined: bool = False
 
 
 @dataclass(frozen=True)

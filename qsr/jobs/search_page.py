@@ -125,7 +125,8 @@ def _drops(report: RepdataReport) -> list[Figure]:
 
 
 def _models(report: RepdataReport) -> Table:
-    scores = [("chosen", report.chosen), ("all candidates together", report.baseline)]
+    chosen = "chosen, refined" if report.chosen.refined else "chosen"
+    scores = [(chosen, report.chosen), ("all candidates together", report.baseline)]
     others = [("best tried", report.tried)]
     if report.singles is not None:
         others += [
@@ -143,9 +144,9 @@ def _models(report: RepdataReport) -> Table:
     )
 
 
-def _made_from(score: ModelScore) -> tuple[tuple[str, ...], str, int]:
+def _made_from(score: ModelScore) -> tuple[tuple[str, ...], str, int, bool]:
     """Return what a model was made from: two made from the same are one."""
-    return score.images, score.statistic, score.tuned_tensors
+    return score.images, score.statistic, score.tuned_tensors, score.refined
 
 
 def _cells(label: str, score: ModelScore) -> tuple[Cell, ...]:

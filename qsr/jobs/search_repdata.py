@@ -29,7 +29,7 @@ from qsr.calibration.cluster import ClusterExecutor, cluster
 from qsr.calibration.collect import Image, ImageSource
 from qsr.calibration.executor import local_processes
 from qsr.calibration.journal import check_journal
-from qsr.calibration.objective import Objective, objective_named
+from qsr.calibration.objective import Objective, objective_named, objective_value
 from qsr.calibration.provenance import model_hash
 from qsr.calibration.quantize import check_quantizable, picture_ranges
 from qsr.calibration.ranges import Reader
@@ -392,9 +392,19 @@ class _Search:
                 on_model=lambda done: asked.on_progress("refine", done, asked.refining.models),
             )
             equalized = self._equalization_gain(judges)
+        chosen = model_score(final.trial, confirmed.best, fp32_confirming)
         scores = confirmed.best
         if final.model != study.model:
             scores = tuple(confirming_score(final.model))
+            found = np.subtract(
+                choosing_score(final.model), 0.0 if reference is None else reference
+            )
+            chosen = replace(
+                model_score(final.trial, scores, fp32_confirming),
+                objective_db=objective_value(asked.objective, found.tolist()),
+                estimated=False,
+                refined=final.refined,
+            )
         path = folder.integer_model(io)
         written = Folded(final.model, ()) if asked.keep_clip else fold(final.model)
         write_model(path, written.model)
@@ -420,7 +430,7 @@ class _Search:
             confirmation_names=confirming.names,
             validation="",
             fp32_psnr_db=float(np.mean(fp32_confirming)),
-            chosen=model_score(final.trial, scores, fp32_confirming),
+            chosen=chosen,
             baseline=model_score(study.baseline, confirmed.baseline, fp32_confirming),
             gain_db=paired_bootstrap(scores, confirmed.baseline),
             tried=model_score(best_of(study.trials[1:]) or study.trials[1]),

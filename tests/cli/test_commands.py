@@ -65,6 +65,18 @@ class TestSearch:
             (whole,) = [told for told in said.out.splitlines() if line in told]
             assert ("not kept" in whole) != step["kept"]
 
+    def test_refined_model_is_shown(self, qsr, tmp_path, monkeypatch):
+        """A model with the ranges of all candidates has a row of its own once it was refined."""
+        monkeypatch.chdir(tmp_path)
+        words = ("search-repdata", "espcn", "--strategy", "all", "--round-weights")
+        said = qsr(*words, "--workers", "1")
+        (row,) = re.findall(r"UINT8, chosen: 17 images, refined\s+(\S+)\s+(\S+)\s", said.out)
+        report = parsed(qsr(*words, "--workers", "1", "--json").out)
+        chosen = report["chosen"]
+        assert row == (f"{chosen['objective_db']:.3f}", f"{chosen['psnr_db']:.3f}")
+        assert chosen["psnr_db"] > report["baseline"]["psnr_db"]
+        assert "the refined model is better than all together by" in said.out
+
     def test_some_steps(self, qsr, network, on_photos, tmp_path):
         """Steps that are named are done, and no others; naming some and none at once is refused."""
         sides = [word for word in on_photos if word != "--no-refine"]

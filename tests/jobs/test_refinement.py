@@ -101,6 +101,15 @@ def test_gains_add_up(rounded):
     assert rounded.baseline.drop_db - rounded.chosen.drop_db == pytest.approx(sum(gains))
 
 
+def test_scores_are_of_the_model_as_it_is_then(rounded):
+    """What the chosen model reached on the images that choose is what the steps made of it."""
+    gained = sum(step.choosing_gain_db for step in rounded.refinements if step.kept)
+    assert rounded.chosen.refined
+    assert not rounded.baseline.refined
+    found = rounded.chosen.objective_db - rounded.baseline.objective_db
+    assert found == pytest.approx(gained)
+
+
 def test_ranges_that_were_kept_are_written(rounded):
     """The file of chosen ranges holds the grids of the model beside it, fitted or not."""
     folder = Path(rounded.run_folder)
