@@ -100,8 +100,8 @@ def search_repdata(
         bool | None,
         typer.Option(
             "--refine/--no-refine",
-            help="Then do all four of the following, or none; a step is kept only if it helps. "
-            "[default: all four, or those that are named]",
+            help="Then do all of the following that the scheme allows, or none; a step is kept "
+            "only if it helps. [default: all, or those that are named]",
             show_default=False,
         ),
     ] = None,
@@ -205,6 +205,8 @@ def _page(report: "RepdataReport", origin: "Origin") -> "Page":
 
 
 def _print(report: "RepdataReport") -> None:
+    from qsr.jobs.steps import FITTED
+
     io = report.scheme.io.upper()
     rows = [
         ["FP32, rounded to 8 bits", "", f"{report.fp32_psnr_db:.3f}", "", ""],
@@ -233,7 +235,9 @@ def _print(report: "RepdataReport") -> None:
     for line in _all_words(report):
         typer.echo(line)
     many = "" if len(report.chosen.images) <= _SHOWN else " (all named in summary.json)"
-    typer.echo(f"chosen representative data: {_described(report.chosen)}{many}")
+    fitted = any(step.step == FITTED and step.kept for step in report.refinements)
+    others = "; their ranges were then replaced by fitted ones" if fitted else ""
+    typer.echo(f"chosen representative data: {_described(report.chosen)}{many}{others}")
     removed = ", ".join(report.removed)
     folded = f", without {removed}, which copied bytes alone" if removed else ""
     typer.echo(f"integer model: {report.integer_model}{folded}")

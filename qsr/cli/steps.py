@@ -13,11 +13,13 @@ def words_of(step: "Step") -> str:
 
 
 def _gave(step: "Step") -> str:
+    from qsr.jobs.steps import nothing_done
+
     if step.choosing_gain_db is None:
         unseen = "done, but not measured: --data names images to measure on"
-        return unseen if step.kept else step.nothing
+        return unseen if step.kept else nothing_done(step.step)
     if isnan(step.choosing_gain_db):
-        return "not kept: TFLite cannot run the model then"
+        return "not kept: the model cannot be made, or TFLite cannot run it"
     said = f"{step.choosing_gain_db:+.4f} dB on the images that chose"
     kept = "kept" if step.kept else "not kept: no sure gain on the images that chose"
     gain = step.gain_db

@@ -109,8 +109,9 @@ def table(
     """Print a table of the paper next to ours: PSNR in FP32 and UINT8, size, time and score.
 
     A row's weights are those of its training in --runs, else those that ship with qsr. Its UINT8
-    model is the best that qsr search-repdata finds among --candidates. Table 4 has the one of
-    --naive, too. Stopped at any time, the same command goes on.
+    model is the best that qsr search-repdata finds among --candidates, not refined in Tables 1 and
+    3: that would give back what tells their rows apart. Table 4 has the one of --naive, too.
+    Stopped at any time, the same command goes on.
     """
     from qsr.jobs.table import make_table
 

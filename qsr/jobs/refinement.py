@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from math import fsum, inf, isnan
+from math import inf, isnan
 
 from qsr.calibration import Ranges, RangeTable, Scheme, Study, collect, quantize
 from qsr.calibration.study import Trial, best_of
-from qsr.errors import UsageError
+from qsr.errors import ModelError, UsageError
 from qsr.jobs.equalization import Equalization
 from qsr.jobs.kept_results import KeptResults
 from qsr.jobs.steps import CORRECTED, EQUALIZED, FITTED, ROUNDED, TUNED, Judges, Step, judged
@@ -96,7 +96,6 @@ def refined(
     scheme: Scheme,
     wanted: Refining,
     *,
-    objective: str,
     pictures: Sequence[Image],
     judges: Judges,
     kept: KeptResults,
@@ -111,8 +110,6 @@ def refined(
         table: the ranges of every candidate.
         scheme: how it was quantized.
         wanted: the steps.
-        objective: of the search. Tuned ranges are judged by it, which was done while they were
-            tuned; if it is the mean, they have to help by more than chance, too.
         pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
         judges: score models on the images that chose and on those that confirm; asked for some
             models more than once.
@@ -125,9 +122,17 @@ def refined(
         StudyError: a result cannot be kept.
     """
 
-    def rounded(integer: bytes) -> bytes:
+    def rounded(integer: bytes) -> bytes | None:
         rounds = partial(round_weights, float_model, integer, pictures, source=source)
-        return kept.made_once(ROUNDED, integer, rounds)
+        return _if_possible(lambda: kept.made_once(ROUNDED, integer, rounds))
+
+    def corrected(integer: bytes) -> bytes | None:
+        corrects = partial(correct_biases, float_model, integer, pictures, source=source)
+        return _if_possible(lambda: kept.made_once(CORRECTED, integer, corrects))
+
+    def fitted(ranges: Ranges) -> bytes | None:
+        plain = _if_possible(lambda: quantize(float_model, ranges, scheme, source=source))
+        return rounded(plain) if plain is not None and rounding else plain
 
     done = count(1)
     trial, model = study.best, study.model
@@ -137,8 +142,6 @@ def refined(
         untuned = untuned or study.baseline
         before = quantize(float_model, untuned.proposal.ranges(table), scheme, source=source)
         step = judged(TUNED, before, model, judges)
-        if objective != "mean":
-            step = replace(step, kept=trial != untuned)
         if not step.kept:
             trial, model = untuned, before
         steps.append(step)
@@ -146,30 +149,26 @@ def refined(
     ranges = trial.proposal.ranges(table)
     rounding = False
     if wanted.weights_rounded:
-        other = rounded(model)
-        steps.append(judged(ROUNDED, model, other, judges))
-        rounding = steps[-1].kept
-        model = other if rounding else model
+        model, step = _better(ROUNDED, model, rounded(model), judges)
+        rounding = step.kept
+        steps.append(step)
         on_model(next(done))
     if wanted.ranges_fitted:
         counted = count_values(float_model, table.merged(), pictures, source=source)
         tried = []
         for weight in _CUT_WEIGHTS:
-            fitted = counted.fitted(weight)
-            other = quantize(float_model, fitted, scheme, source=source)
-            if rounding:
-                other = rounded(other)
-            score = fsum(judges.choosing(other))
-            tried.append((-inf if isnan(score) else score, other, fitted))
+            others = counted.fitted(weight)
+            other = fitted(others)
+            value = -inf if other is None else judges.worth(other)
+            tried.append((-inf if isnan(value) else value, other, others))
             on_model(next(done))
-        _, other, fitted = max(tried, key=lambda one: one[0])
-        steps.append(judged(FITTED, model, other, judges))
-        model, ranges = (other, fitted) if steps[-1].kept else (model, ranges)
+        _, other, others = max(tried, key=lambda one: one[0])
+        model, step = _better(FITTED, model, other, judges)
+        ranges = others if step.kept else ranges
+        steps.append(step)
     if wanted.biases_corrected:
-        corrects = partial(correct_biases, float_model, model, pictures, source=source)
-        other = kept.made_once(CORRECTED, model, corrects)
-        steps.append(judged(CORRECTED, model, other, judges))
-        model = other if steps[-1].kept else model
+        model, step = _better(CORRECTED, model, corrected(model), judges)
+        steps.append(step)
         on_model(next(done))
     return Refined(trial, model, ranges, tuple(steps))
 
@@ -202,6 +201,20 @@ def equalization_gain(
         for one in (found.original, found.model)
     )
     return replace(judged(EQUALIZED, before, after, judges), kept=found.kept)
+
+
+def _better(name: str, model: bytes, other: bytes | None, judges: Judges) -> tuple[bytes, Step]:
+    """Return the other model if that step is kept, or else the model; and what the step gave."""
+    step = judged(name, model, other, judges)
+    return (other if step.kept and other is not None else model), step
+
+
+def _if_possible(make: Callable[[], bytes]) -> bytes | None:
+    """Return what is made; None where the model has no such form: nothing is lost by it."""
+    try:
+        return make()
+    except ModelError:
+        return None
 
 
 def _cuts(scheme: Scheme) -> bool:

@@ -15,10 +15,10 @@ _PARTS = 16
 
 @dataclass(frozen=True)
 class ScoreOrNan:
-    """Scores an integer model on each image, and one that TFLite cannot run by NaN, the last.
+    """Scores an integer model on each image, by NaN if TFLite cannot run it.
 
     Attributes:
-        psnr: scores those that it can.
+        psnr: scores models that it can run.
     """
 
     psnr: PsnrScore
@@ -41,7 +41,7 @@ def shared_score(
     score: PsnrScore | ScoreOrNan,
     images: int,
     executor: Executor | None,
-    on_scored: Callable[[int], None] = lambda _: None,
+    on_scored: Callable[[int], None] | None = None,
 ) -> tuple[float, ...]:
     """Return a model's score on each image, each measured by one worker.
 
@@ -50,17 +50,19 @@ def shared_score(
         score: measures it.
         images: their number.
         executor: runs the workers; None measures here.
-        on_scored: called with the number of images that are measured.
+        on_scored: called with the number of images that are measured, if given.
 
     Raises:
         ModelError: the model cannot be run, with a :class:`~qsr.evaluation.PsnrScore`.
     """
-    count = min(_PARTS, images)
+    one_go = executor is None and on_scored is None
+    count = 1 if one_go else min(_PARTS, images)
     parts = [(index, (index, count)) for index in range(count)]
     scores: dict[int, list[float]] = {}
     for index, found in completed(_score_of_part, (model, score), parts, executor):
         scores[index] = found
-        on_scored(sum(len(part) for part in scores.values()))
+        if on_scored is not None:
+            on_scored(sum(len(part) for part in scores.values()))
     return tuple(one for index in range(count) for one in scores[index])
 
 

@@ -118,8 +118,8 @@ def _drops(report: RepdataReport) -> list[Figure]:
             "drops",
             bars,
             "drop of PSNR (dB)",
-            "What quantization costs on the images that chose nothing, with all candidates as "
-            "representative data and with those that were chosen (hatched).",
+            "What quantization costs on the images that chose nothing: with all candidates as "
+            "representative data, and the model that was chosen, refined if it was (hatched).",
         )
     ]
 
@@ -206,8 +206,12 @@ def _refined(report: RepdataReport) -> list[Table]:
 
 def _of_step(step: Step) -> tuple[Cell, ...]:
     gain = step.gain_db
+    chose = step.choosing_gain_db
+    if chose is not None and isnan(chose):
+        empty = (decibels_cell(None),) * 3
+        return (text_cell(step.step), Cell("cannot run"), *empty, text_cell("no"))
     numbers = (
-        step.choosing_gain_db,
+        chose,
         *((None, None, None) if gain is None else (gain.mean, gain.low, gain.high)),
     )
     return (

@@ -36,6 +36,7 @@ from qsr.calibration.ranges import Reader
 from qsr.calibration.scheme import scheme_named
 from qsr.calibration.search import study_identity
 from qsr.calibration.strategies import strategy_named
+from qsr.calibration.strategies.range_statistics import RangeStatistics
 from qsr.calibration.strategies.tuning import Tuned
 from qsr.calibration.study import best_of
 from qsr.data.bundled import write_bundled
@@ -142,11 +143,11 @@ def search_repdata(
             intensities so that the output still spans exactly black to white
             (:mod:`qsr.quantization.clip_free`).
         refining: what is done to the best that the strategy finds, each step kept if it surely
-            helps on the images that choose; None does all that the scheme allows: ranges are tuned
-            end by end, integer weights chosen so that each layer gives what the float model's does
-            (:mod:`qsr.quantization.weight_rounding`), ranges of least squared error tried
-            (:mod:`qsr.quantization.fitted_ranges`), and biases set to give channels the float
-            model's means (:mod:`qsr.quantization.bias_correction`).
+            helps on the images that choose; None does all that the scheme and the strategy leave to
+            do. Ranges are tuned end by end; integer weights are chosen so that each layer gives
+            what the float model's does (:mod:`qsr.quantization.weight_rounding`); ranges of least
+            squared error are tried (:mod:`qsr.quantization.fitted_ranges`); biases are set to give
+            channels the float model's means (:mod:`qsr.quantization.bias_correction`).
         keep_clip: write the integer model as the quantizer made it; else the operators of its clip
             are removed that are proved to copy bytes (:mod:`qsr.tflite.fold`).
         pin_io: give input and output their true grid, whatever the images hold.
@@ -175,7 +176,8 @@ def search_repdata(
     chosen_strategy = strategy_named(strategy) if isinstance(strategy, str) else strategy
     chosen_scheme = scheme_named(scheme, pin_io=pin_io)
     if refining is None:
-        refining = Refining.every(chosen_scheme)
+        itself = isinstance(chosen_strategy, RangeStatistics)  # tunes what it finds
+        refining = replace(Refining.every(chosen_scheme), tuned=not itself)
     refining.check(chosen_scheme)
     asked = _Asked(
         model,
@@ -376,7 +378,10 @@ class _Search:
             )
             for what, images in (("choosing", choosing), ("confirming", confirming))
         )
-        judges = Judges(choosing_score, confirming_score)
+        value = None
+        if reference is not None:
+            value = partial(_objective_of_gains, asked.objective, reference)
+        judges = Judges(choosing_score, confirming_score, value)
         with self._stage("refine"):
             final = refined(
                 study,
@@ -384,7 +389,6 @@ class _Search:
                 table,
                 asked.scheme,
                 asked.refining,
-                objective=asked.objective,
                 pictures=self.pictures,
                 judges=judges,
                 kept=kept,
@@ -396,12 +400,9 @@ class _Search:
         scores = confirmed.best
         if final.model != study.model:
             scores = tuple(confirming_score(final.model))
-            found = np.subtract(
-                choosing_score(final.model), 0.0 if reference is None else reference
-            )
             chosen = replace(
                 model_score(final.trial, scores, fp32_confirming),
-                objective_db=objective_value(asked.objective, found.tolist()),
+                objective_db=judges.worth(final.model),
                 estimated=False,
                 refined=final.refined,
             )
@@ -612,6 +613,13 @@ class _Search:
         started = perf_counter()
         yield
         self.stage_seconds[name] = perf_counter() - started
+
+
+def _objective_of_gains(
+    objective: Objective, reference: Sequence[float], scores: Sequence[float]
+) -> float:
+    """Return the value of an objective of what images gain over the float model."""
+    return objective_value(objective, np.subtract(scores, reference).tolist())
 
 
 def _measured_on(parts: HeldOut) -> dict[str, Any]:

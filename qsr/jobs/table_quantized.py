@@ -31,7 +31,7 @@ class Method:
     """How a row's integer model is searched for, as the arguments of ``search_repdata``.
 
     Attributes:
-        refined: refine what the search finds, as it does by default.
+        refined: refine what the search finds: all that ``search_repdata`` does by default.
     """
 
     scheme: str = "uint8"

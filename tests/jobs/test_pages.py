@@ -84,7 +84,11 @@ def search():
         racing=None,
         shared_images=("e",),
         equalization=Step("equalized channels", 0.005, GAIN, kept=True),
-        refinements=(Step("corrected biases", 0.002, GAIN, kept=True),),
+        refinements=(
+            Step("corrected biases", 0.002, GAIN, kept=True),
+            Step("rounded weights", nan, None, kept=False),
+            Step("fitted ranges", None, None, kept=False),
+        ),
         removed=(),
         notes=(),
         skipped=("tiny.png: too small",),
@@ -113,6 +117,8 @@ def test_search(search):
     assert texts(refinements) == [
         ["equalized channels", "+0.0050", "+0.0100", "+0.0040", "+0.0160", "yes"],
         ["corrected biases", "+0.0020", "+0.0100", "+0.0040", "+0.0160", "yes"],
+        ["rounded weights", "cannot run", "-", "-", "-", "no"],
+        ["fitted ranges", "-", "-", "-", "-", "no"],
     ]
     named = {one.title: one.names for one in blocks(page, Names)}
     assert named["Chosen as representative"] == ("sky",)

@@ -52,7 +52,7 @@ def arguments(folders, espcn, tmp_path_factory):
     """What all searches here have in common, but for their folder."""
     model = tmp_path_factory.mktemp("espcn") / "espcn.tflite"
     model.write_bytes(espcn)
-    return {"model": str(model), **folders, "refining": Refining(), "workers": 1}
+    return {"model": str(model), **folders, "refining": Refining(biases_corrected=True), "workers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_cluster(raced, arguments, tmp_path, monkeypatch):
         on_cluster = {**arguments, "workers": None, "dask": local.scheduler_address}
         report = search_repdata(**on_cluster, out=tmp_path / "run")
     gc.collect()
-    for part in ("chosen", "baseline", "gain_db", "singles", "racing", "distinct_models"):
+    for part in ("chosen", "baseline", "gain_db", "singles", "racing", "refinements"):
         assert getattr(report, part) == getattr(raced, part), part
     assert report.workers == 0
     assert (tmp_path / "run/model_uint8.tflite").read_bytes() == (

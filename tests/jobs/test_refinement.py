@@ -8,8 +8,9 @@ import pytest
 
 from qsr.calibration import Linear, collect, search
 from qsr.calibration.scheme import scheme_named
+from qsr.calibration.strategies.range_statistics import RangeStatistics
 from qsr.data.bundled import write_bundled
-from qsr.errors import UsageError
+from qsr.errors import ModelError, UsageError
 from qsr.jobs import refinement
 from qsr.jobs.evaluate import evaluate_models
 from qsr.jobs.kept_results import KeptResults
@@ -155,12 +156,62 @@ def test_stopped_in_the_middle(rounded, tmp_path, monkeypatch):
 
 
 def test_all_by_default(network, images, tmp_path):
-    """A search does every step that its scheme allows, in order."""
+    """A search does every step that its scheme allows, in order, and alike with more workers."""
     sides = {"candidates": images / "candidates", "validation": images / "scored"}
-    report = search_repdata(str(network), **sides, out=tmp_path / "run", workers=2)
+    report, alone = (
+        search_repdata(str(network), **sides, out=tmp_path / f"{count}", workers=count)
+        for count in (2, 1)
+    )
+    assert report.refinements == alone.refinements
+    assert report.chosen == alone.chosen
+    assert Path(report.integer_model).read_bytes() == Path(alone.integer_model).read_bytes()
     assert [step.step for step in report.refinements] == [
         *("tuned ranges", "rounded weights", "fitted ranges", "corrected biases"),
     ]
+
+
+def test_other_objective(network, images, tmp_path):
+    """Where the worst image counts, no step is kept that makes it worse."""
+    sides = {"candidates": images / "candidates", "validation": images / "scored"}
+    options = {**sides, "objective": "worst", "strategy": "all", "workers": 1}
+    out = tmp_path / "run"
+    plain = search_repdata(str(network), **options, out=out, refining=Refining())
+    found = search_repdata(str(network), **options, out=out)
+    assert found.chosen.objective_db >= plain.chosen.objective_db
+    assert len(found.refinements) == 4
+
+
+def test_strategy_that_tunes(network, images, tmp_path):
+    """Ranges that a strategy has tuned by itself are not tuned again, nor judged again."""
+    sides = {"candidates": images / "candidates", "validation": images / "scored"}
+    report = search_repdata(
+        str(network),
+        **sides,
+        strategy=RangeStatistics(steps=(0.3,)),
+        out=tmp_path / "run",
+        workers=1,
+    )
+    assert [step.step for step in report.refinements] == [
+        *("rounded weights", "fitted ranges", "corrected biases"),
+    ]
+
+
+def test_model_that_cannot_be_made(network, images, tmp_path, monkeypatch):
+    """A step that a model refuses is left out, and the search still hands a model over."""
+    monkeypatch.setattr(refinement, "round_weights", refused)
+    sides = {"candidates": images / "candidates", "validation": images / "scored"}
+    wanted = Refining(weights_rounded=True)
+    report = search_repdata(
+        str(network), **sides, strategy="all", refining=wanted, out=tmp_path / "run", workers=1
+    )
+    (step,) = report.refinements
+    assert not step.kept
+    assert Path(report.integer_model).exists()
+
+
+def refused(*_, **__):
+    """Fail as for a model of other layers."""
+    raise ModelError
 
 
 def test_sixteen_bits(network, images, tmp_path):
@@ -210,7 +261,6 @@ def test_rounding_that_did_not_help_is_not_brought_back(espcn, photographs, tmp_
         table,
         scheme_named("uint8"),
         ROUNDED_AND_FITTED,
-        objective="mean",
         pictures=tuple(photographs.values()),
         judges=Judges(
             lambda model: [29.0 if b"worse" in model else 30.0 + (model != study.model)] * 8,

@@ -1,10 +1,11 @@
 """Steps that may improve a model: measured on both halves, and kept only if they surely help."""
 
+from dataclasses import replace
 from math import isnan, nan
 
 import pytest
 
-from qsr.jobs.steps import CORRECTED, ROUNDED, Judges, judged
+from qsr.jobs.steps import CORRECTED, ROUNDED, Judges, judged, nothing_done
 
 
 def judges(choosing_after, confirming_after):
@@ -44,6 +45,22 @@ def test_what_cannot_run_is_left_out():
     assert not found.kept
 
 
+def test_what_cannot_be_made_is_left_out():
+    """So is a model that a step could not make."""
+    found = judged(ROUNDED, b"before", None, judges([30.0], [30.0]))
+    assert isnan(found.choosing_gain_db)
+    assert (found.gain_db, found.kept) == (None, False)
+
+
+@pytest.mark.parametrize(("after", "kept"), [([30.9] * 7 + [29.5], False), ([30.1] * 8, True)])
+def test_other_objective(after, kept):
+    """Where not the mean is maximised, a step is kept if that which is has grown."""
+    by_worst = replace(judges(after, [30.0]), value=min)
+    found = judged(ROUNDED, b"before", b"after", by_worst)
+    assert found.choosing_gain_db > 0
+    assert found.kept == kept
+
+
 def test_nothing_to_do():
     """A step that changes nothing is neither measured nor kept, and says why."""
 
@@ -52,7 +69,7 @@ def test_nothing_to_do():
 
     found = judged(CORRECTED, b"same", b"same", Judges(never, never))
     assert (found.choosing_gain_db, found.gain_db, found.kept) == (None, None, False)
-    assert found.nothing == "every bias is right already"
+    assert nothing_done(CORRECTED) == "every bias is right already"
 
 
 def test_unseen():
