@@ -52,7 +52,12 @@ def arguments(folders, espcn, tmp_path_factory):
     """What all searches here have in common, but for their folder."""
     model = tmp_path_factory.mktemp("espcn") / "espcn.tflite"
     model.write_bytes(espcn)
-    return {"model": str(model), **folders, "refining": Refining(biases_corrected=True), "workers": 1}
+    return {
+        "model": str(model),
+        **folders,
+        "refining": Refining(biases_corrected=True),
+        "workers": 1,
+    }
 
 
 @pytest.fixture(scope="module")
