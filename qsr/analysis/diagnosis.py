@@ -61,18 +61,25 @@ _WORTH_NAMING = 0.1
 _MOST_LAYERS = 0.6
 """Share of the layers with stored values that must be off for all to be of another making."""
 
+_SEARCHED = (
+    "The search has refined this model already: give it candidates and validation images that are "
+    "more like these pictures (qsr audit-repdata tells which are not), or train with the errors of "
+    "8 bits: qsr qat."
+)
+
 _FEW_PICTURES = 4
 _TOO_FEW = " So few pictures may not show how far the values reach: compare on more."
 
 _ONE_SCALE = " All channels of its kernel share one weight scale, few steps for small weights."
 
 
-def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
+def diagnose(comparison: Comparison, *, reference: str, refined: bool = False) -> Diagnosis:
     """Say what costs most, why, and what to do.
 
     Args:
         comparison: of the two models.
         reference: what the user calls the reference, for commands.
+        refined: whether a search made the tested model and refined it.
 
     Returns:
         Three sentences or so, each of one line.
@@ -105,6 +112,8 @@ def diagnose(comparison: Comparison, *, reference: str) -> Diagnosis:
         found = _of_suspect(comparison, comparison.causes, worst, reference)
     else:
         found = _of_rounding(comparison, comparison.causes, named, reference)
+    if refined and "qsr search-repdata" in found.what_to_do:
+        found = replace(found, what_to_do=_SEARCHED)
     return replace(found, suspects=tuple(_as_record(one) for one in named))
 
 

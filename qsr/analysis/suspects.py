@@ -21,6 +21,12 @@ _NEAREST_STEPS = 0.51
 _MOVED_BIAS_STEPS = 1.0
 """A bias this far off, in steps of the output's grid, is looked at if it costs something."""
 
+_CORRECTED_STEPS = 0.5
+"""Rounding moves a bias by less, in steps of the output's grid; correcting it, by more."""
+
+_FEW_LAYERS = 2
+"""Biases of so few layers tell nothing of what was done to all."""
+
 _DROPPED_STEPS = 10.0
 """Nor biases this far, in steps of the output's grid, where weights are rounded to the nearest."""
 
@@ -88,6 +94,7 @@ def find_suspects(
 ) -> list[Suspected]:
     """Return what each layer costs more than it need, by cause."""
     found = []
+    corrected = _are_corrected(comparison.layers)
     by_name = {layer.name: layer for layer in comparison.layers}
     for layer in comparison.layers:
         maker = _maker(layer, by_name)
@@ -96,13 +103,23 @@ def find_suspects(
             for suspect in (
                 _changed_for_biases(layer, maker),
                 _changed_for_copy(layer, maker, costs),
-                _stored(layer, reference_quantized=comparison.reference_quantized),
+                _stored(
+                    layer, reference_quantized=comparison.reference_quantized, corrected=corrected
+                ),
                 _cut_off(layer, wrong_ends=wrong_ends),
                 _wide(layer),
             )
             if suspect is not None
         ]
     return found
+
+
+def _are_corrected(layers: Sequence[LayerError]) -> bool:
+    """Whether biases of most layers were moved a little, as correcting them moves them."""
+    stored = [layer.stored for layer in layers if layer.stored is not None]
+    moved = [one.bias_off_steps for one in stored if one.bias_off_steps is not None]
+    little = [steps for steps in moved if _CORRECTED_STEPS < steps <= MOVED_STEPS]
+    return 2 * len(little) > max(len(moved), _FEW_LAYERS)
 
 
 def _maker(layer: LayerError, by_name: Mapping[str, LayerError]) -> LayerError:
@@ -167,18 +184,19 @@ def steps_of(layer: LayerError) -> int:
     return round((layer.grid_maximum - layer.grid_minimum) / layer.scale)
 
 
-def _stored(layer: LayerError, *, reference_quantized: bool) -> Suspected | None:
+def _stored(layer: LayerError, *, reference_quantized: bool, corrected: bool) -> Suspected | None:
     """Return what stored values cost that are not the reference's, rounded.
 
-    Of weights that make up for the errors of other layers, nothing is got back in float. Those of
-    an integer reference are rounded, too, in its own way: only what no rounding does counts.
+    Where the biases of most layers were corrected, those that lie as far off are, too. Of weights
+    that make up for the errors of other layers, nothing is got back in float. Those of an integer
+    reference are rounded, too, in its own way: only what no rounding does counts.
     """
     if layer.cost is None or layer.stored is None:
         return None
     weights_off, bias_off = layer.stored.weights_off_steps, layer.stored.bias_off_steps or 0.0
     if reference_quantized and weights_off <= _DAMAGED_STEPS and bias_off <= _DROPPED_STEPS:
         return None
-    if not is_off(layer) and bias_off <= _MOVED_BIAS_STEPS:
+    if not is_off(layer) and (corrected or bias_off <= _MOVED_BIAS_STEPS):
         return None
     if layer.stored.weights_off_steps <= MOVED_STEPS and _rescaled_biases(layer):
         return None  # the biases are off, but as they would be right on another grid

@@ -20,7 +20,7 @@ def _gave(step: "Step") -> str:
         return unseen if step.kept else nothing_done(step.step)
     if isnan(step.choosing_gain_db):
         return "not kept: the model cannot be made, or TFLite cannot run it"
-    said = f"{step.choosing_gain_db:+.4f} dB on the images that chose"
+    said = f"{step.choosing_gain_db:+.4f} dB of mean PSNR on the images that chose"
     kept = "kept" if step.kept else "not kept: no sure gain on the images that chose"
     gain = step.gain_db
     if gain is None:

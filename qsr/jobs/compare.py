@@ -157,7 +157,7 @@ def compare_models(
         report = CompareReport(
             *sources,
             "bundled photographs" if bundled else str(photographs),
-            diagnose(comparison, reference=asked.reference.name),
+            diagnose(comparison, reference=asked.reference.name, refined=asked.tested.refined),
             comparison,
             skipped,
             (),

@@ -28,11 +28,13 @@ class NamedModel:
         content: of the ``.tflite`` file.
         source: where it comes from.
         name: what a command takes for it.
+        refined: whether a search made it and refined it.
     """
 
     content: bytes
     source: str
     name: str
+    refined: bool = False
 
 
 def found_models(
@@ -83,9 +85,11 @@ def _of_run(folder: RunFolder | None) -> Callable[[str], NamedModel]:
         if folder is None or model not in WORDS:
             return NamedModel(load_any(model), model, model)
         # The summary may have been written below another current folder: its file name counts.
-        integer = folder.path / Path(folder.read_summary()["integer_model"]).name
+        summary = folder.read_summary()
+        integer = folder.path / Path(summary["integer_model"]).name
         content, source = read_model(folder.float_model if model == "fp32" else integer)
-        return NamedModel(content, source, source)
+        refined = model != "fp32" and bool(summary.get("chosen", {}).get("refined"))
+        return NamedModel(content, source, source, refined)
 
     return find
 

@@ -78,6 +78,22 @@ def divide(
     )
 
 
+def check_count(validation: int, confirmation: int | None) -> None:
+    """Raise UsageError for fewer images than :func:`divide` needs, whatever they show.
+
+    Args:
+        validation: number of validation images.
+        confirmation: number of those that confirm; None if half of the others do.
+    """
+    if confirmation is None:
+        enough, found = validation > LEAST_CONFIRMING, f"{validation}"
+    else:
+        enough = validation >= 1 and confirmation >= LEAST_CONFIRMING
+        found = f"{validation} choose and {confirmation} confirm"
+    if not enough:
+        raise _too_few(found)
+
+
 def _check_enough(parts: tuple[DecodedPairs, DecodedPairs], shared: Sequence[str]) -> None:
     selection, confirmation = parts
     if len(selection) >= 1 and len(confirmation) >= LEAST_CONFIRMING:
@@ -88,7 +104,11 @@ def _check_enough(parts: tuple[DecodedPairs, DecodedPairs], shared: Sequence[str
         if shared
         else f"{len(selection)} would choose and {len(confirmation)} confirm"
     )
-    raise UsageError(
+    raise _too_few(found)
+
+
+def _too_few(found: str) -> UsageError:
+    return UsageError(
         f"too few validation images ({found}): at least 1 must choose and {LEAST_CONFIRMING} "
         "others confirm; give more with --validation, or others with --confirmation"
     )

@@ -55,7 +55,7 @@ from qsr.jobs.equalization import (
     keep_equalization,
     middles,
 )
-from qsr.jobs.held_out import HeldOut, divide
+from qsr.jobs.held_out import HeldOut, check_count, divide
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.kept_results import KeptResults, inputs_hash
 from qsr.jobs.models import load_float, short_name
@@ -240,6 +240,7 @@ class _Search:
         confirmation_pairs: tuple[Pair, ...] = ()
         if asked.confirmation is not None:
             confirmation_pairs = self._pairs(asked.confirmation, facts, "check confirmation images")
+        check_count(len(validation_pairs), len(confirmation_pairs) if asked.confirmation else None)
         with self._stage("check that the model can be quantized"):
             check_quantizable(content, asked.scheme, source=asked.model)
         with self._stage("equalize"):

@@ -382,6 +382,25 @@ class TestThresholds:
         found = diagnose(comparison_of(causes=costs(weights_db=MUCH), second=gone), reference="x")
         assert (found.cause, found.layer) == ("stored values", "second")
 
+    def test_corrected_biases(self):
+        """Biases of most layers, each a little off, were corrected; one further off counts."""
+        little = {"stored": stored(bias_off_steps=1.6), "cost": cost(weights_db=MUCH)}
+        all_of_them = dict.fromkeys(("first", "second", "third"), little)
+        found = diagnose(comparison_of(causes=costs(weights_db=MUCH), **all_of_them), reference="x")
+        assert found.cause == "weights"
+        wrong = {"stored": stored(bias_off_steps=9.0), "cost": cost(weights_db=MUCH)}
+        changes = {**all_of_them, "second": wrong}
+        found = diagnose(comparison_of(causes=costs(weights_db=MUCH), **changes), reference="x")
+        assert (found.cause, found.layer) == ("stored values", "second")
+
+    def test_refined_already(self):
+        """Of a model that a search has refined, nobody is told to search again."""
+        dear = comparison_of(causes=costs(activations_db=0.1))
+        assert "qsr search-repdata" in diagnose(dear, reference="x").what_to_do
+        again = diagnose(dear, reference="x", refined=True)
+        assert "qsr search-repdata" not in again.what_to_do
+        assert "qsr qat" in again.what_to_do
+
     def test_better_than_reference(self):
         """A tested model that is better than its reference is not accused of anything."""
         gain = costs(weights_db=-0.5, activations_db=0.0)

@@ -60,7 +60,8 @@ class TestSearch:
             if step["choosing_gain_db"] is None:
                 assert f"{step['step']}: " in said.out
                 continue
-            line = f"{step['step']}: {step['choosing_gain_db']:+.4f} dB on the images that chose, "
+            line = f"{step['step']}: {step['choosing_gain_db']:+.4f} dB of mean PSNR on the images "
+            line += "that chose, "
             line += f"{step['gain_db']['mean']:+.4f} ({step['gain_db']['low']:+.4f} to "
             (whole,) = [told for told in said.out.splitlines() if line in told]
             assert ("not kept" in whole) != step["kept"]

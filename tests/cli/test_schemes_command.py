@@ -62,8 +62,8 @@ def test_steps(quantized, photos, tmp_path):
     said = quantized(*[word for word in words if word != "--json"], out=out).out
     kept = "kept" if step["kept"] else "not kept"
     gains = (step["choosing_gain_db"], *(step["gain_db"][end] for end in ("mean", "low", "high")))
-    on_others = "{:+.4f} dB on the images that chose, {:+.4f} ({:+.4f} to {:+.4f}) on the others"
-    assert f"corrected biases: {on_others.format(*gains)}: {kept}" in said
+    on_both = "{:+.4f} dB of mean PSNR on the images that chose, {:+.4f} ({:+.4f} to {:+.4f}) on "
+    assert f"corrected biases: {on_both.format(*gains)}the others: {kept}" in said
     assert "steps were chosen on 2 other images of --data; these took no part" in said
     (tmp_path / "few").mkdir()
     shutil.copy(photos / "validation/chelsea.png", tmp_path / "few")
