@@ -151,16 +151,10 @@ def search_repdata(
     measured on the other half. With no arguments: the built-in XCAT x3 on scikit-image's
     photographs. Stop it at any time; the same command goes on where it was.
     """
-    from qsr.jobs.refinement import Refining
     from qsr.jobs.search_repdata import search_repdata as run
 
     check_page(page)
-    named = Refining(
-        tuned=tuned,
-        weights_rounded=weights_rounded,
-        ranges_fitted=ranges_fitted,
-        biases_corrected=biases_corrected,
-    )
+    refining = _refining(refine, tuned, weights_rounded, ranges_fitted, biases_corrected)
     with shown_progress() as progress:
         report = run(
             model,
@@ -173,7 +167,7 @@ def search_repdata(
             exact=exact,
             equalized=equalized,
             clip_free=clip_free,
-            refining=_refining(refine, named),
+            refining=refining,
             keep_clip=keep_clip,
             scheme=scheme,
             pin_io=pin_io,
@@ -191,11 +185,26 @@ def search_repdata(
         _print(report)
 
 
-def _refining(refine: bool | None, named: "Refining") -> "Refining | None":
-    """Return what is done after the search; None is all that the scheme allows."""
-    if refine is False and named.any:
+def _refining(refine: bool | None, *named: bool) -> "Refining | None":
+    """Return what is done after the search; None is all that the scheme allows.
+
+    Args:
+        refine: all of it, or nothing; None does what is named, or all if nothing is.
+        *named: whether each step is named, in their order.
+    """
+    from qsr.jobs.refinement import Refining
+
+    if refine is False and any(named):
         raise UsageError("leave --no-refine out to do the steps that are named, and no others")
-    return named if refine is False or (refine is None and named.any) else None
+    if refine or (refine is None and not any(named)):
+        return None
+    tuned, weights_rounded, ranges_fitted, biases_corrected = named
+    return Refining(
+        tuned=tuned,
+        weights_rounded=weights_rounded,
+        ranges_fitted=ranges_fitted,
+        biases_corrected=biases_corrected,
+    )
 
 
 def _page(report: "RepdataReport", origin: "Origin") -> "Page":

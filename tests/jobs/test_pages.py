@@ -25,6 +25,7 @@ from qsr.reports import page_html
 from qsr.reports.page import Figure, Names, Table
 from qsr.tables.paper import paper_table
 
+MISSING = "\N{EN DASH}"
 ORIGIN = origin("qsr something --report page.html")
 GAIN = Interval(mean=0.01, low=0.004, high=0.016, confidence=0.95, items=3)
 
@@ -117,8 +118,8 @@ def test_search(search):
     assert texts(refinements) == [
         ["equalized channels", "+0.0050", "+0.0100", "+0.0040", "+0.0160", "yes"],
         ["corrected biases", "+0.0020", "+0.0100", "+0.0040", "+0.0160", "yes"],
-        ["rounded weights", "cannot run", "-", "-", "-", "no"],
-        ["fitted ranges", "-", "-", "-", "-", "no"],
+        ["rounded weights", "cannot run", *[MISSING] * 3, "no"],
+        ["fitted ranges", *[MISSING] * 4, "no"],
     ]
     named = {one.title: one.names for one in blocks(page, Names)}
     assert named["Chosen as representative"] == ("sky",)

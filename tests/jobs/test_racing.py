@@ -237,6 +237,7 @@ class TestAgain:
         assert {stage for stage, *_ in told} <= {
             *("check candidates", "check validation images", "check confirmation images"),
             *("decode validation images", "decode confirmation images", "score the float model"),
+            "refine",
         }
 
     def test_damaged_screen(self, raced, arguments, tmp_path):
