@@ -109,11 +109,9 @@ def diagnose(comparison: Comparison, *, reference: str, refined: bool = False) -
     if ends and ends_db > max(WORTH_SAYING_DB, worst.avoidable_db if worst else 0.0):
         found = _of_ends(comparison, comparison.causes, ends, reference)
     elif worst is not None:
-        found = _of_suspect(comparison, comparison.causes, worst, reference)
+        found = _of_suspect(comparison, comparison.causes, worst, reference, refined=refined)
     else:
-        found = _of_rounding(comparison, comparison.causes, named, reference)
-    if refined and "qsr search-repdata" in found.what_to_do:
-        found = replace(found, what_to_do=_SEARCHED)
+        found = _of_rounding(comparison, comparison.causes, named, reference, refined=refined)
     return replace(found, suspects=tuple(_as_record(one) for one in named))
 
 
@@ -176,21 +174,27 @@ def _of_ends(
 
 
 def _of_suspect(
-    comparison: Comparison, costs: CauseCosts, worst: Suspected, reference: str
+    comparison: Comparison,
+    costs: CauseCosts,
+    worst: Suspected,
+    reference: str,
+    *,
+    refined: bool,
 ) -> Diagnosis:
     layer = worst.layer
+    other_images = _SEARCHED if refined else _other_images(reference)
     why, what_to_do = {
-        "stored values": (_why_stored, _quantize_again),
-        "grid changed": (_why_changed, _quantize_again),
-        "saturation": (_why_cut_off, _other_images),
-        "wide grid": (_why_wide, _other_images),
+        "stored values": (_why_stored, _quantize_again(reference)),
+        "grid changed": (_why_changed, _quantize_again(reference)),
+        "saturation": (_why_cut_off, other_images),
+        "wide grid": (_why_wide, other_images),
     }[worst.cause]
     few = len(comparison.pictures) < _FEW_PICTURES and worst.cause == "wide grid"
     return Diagnosis(
         costs_most=f"{_loses(comparison, costs)}; {layer.label} costs "
         f"{worst.avoidable_db:.4f} dB by itself that need not be.",
         why=f"{why(layer)}{_TOO_FEW if few else ''}",
-        what_to_do=what_to_do(reference),
+        what_to_do=what_to_do,
         layer=layer.label,
         cause=worst.cause,
     )
@@ -259,7 +263,12 @@ def _quantize(reference: str) -> str:
 
 
 def _of_rounding(
-    comparison: Comparison, costs: CauseCosts, named: Sequence[Suspected], reference: str
+    comparison: Comparison,
+    costs: CauseCosts,
+    named: Sequence[Suspected],
+    reference: str,
+    *,
+    refined: bool,
 ) -> Diagnosis:
     """Say where the price of 8 bits is paid."""
     kind = "weights" if costs.weights_db > costs.activations_db else "activations"
@@ -286,6 +295,8 @@ def _of_rounding(
         f"{_ONE_SCALE if shared else ''}",
         what_to_do="Nothing; this is about what 8 bits cost."
         if good
+        else _SEARCHED
+        if refined
         else f"Give each channel a weight scale: qsr quantize {reference} --repdata DIR --scheme "
         "uint8 -o OUT.tflite. If the hardware takes one per kernel only: --equalize, or qsr "
         f"search-repdata {reference} --candidates DIR --validation DIR."

@@ -314,12 +314,7 @@ class Bench:
 
     def _objective(self, objective: Objective, scores: Sequence[float]) -> float:
         """Return the value of an objective, of what scores exceed the reference by."""
-        if self._reference is None:
-            return objective_value(objective, scores)
-        if len(self._reference) != len(scores):
-            raise UsageError(f"{len(self._reference)} reference scores for {len(scores)} items")
-        exceeding = np.subtract(scores, self._reference)
-        return objective_value(objective, exceeding.tolist())
+        return objective_value(objective, scores, reference=self._reference)
 
     def _estimates(self, digests: Iterable[str], batch: Batch, screen: Screen) -> dict[str, float]:
         """Return the score that screening lets expect, by the difference from a measured model."""

@@ -31,11 +31,21 @@ def objective_named(name: str) -> Objective:
     raise UsageError(f"no objective named {name!r}; give one of: {', '.join(_REDUCTIONS)}")
 
 
-def objective_value(objective: Objective, scores: Sequence[float]) -> float:
+def objective_value(
+    objective: Objective, scores: Sequence[float], *, reference: Sequence[float] | None = None
+) -> float:
     """Return the value of an objective; NaN if any score is NaN.
 
     Args:
         objective: which.
         scores: of every item; higher is better.
+        reference: what is taken off each first, if anything.
+
+    Raises:
+        UsageError: there are not as many reference scores.
     """
+    if reference is not None:
+        if len(reference) != len(scores):
+            raise UsageError(f"{len(reference)} reference scores for {len(scores)} items")
+        scores = np.subtract(scores, reference).tolist()
     return nan if any(isnan(score) for score in scores) else _REDUCTIONS[objective](scores)

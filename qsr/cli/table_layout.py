@@ -88,13 +88,16 @@ def _notes_on_measuring(report: "TableReport") -> list[str]:
         if report.number == 2  # noqa: PLR2004
         else "in RGB with 1 pixel shaved; the drop is from FP32 to UINT8"
     )
-    found = [f"PSNR in dB, of the 8-bit picture, {quantity}"]
-    found.append(
-        "UINT8, ours: as qsr search-repdata makes it by default"
+    quantized = (
+        "as qsr search-repdata makes it by default"
         if report.refined
-        else "UINT8, ours: the best of the search alone (qsr search-repdata --no-refine), so that "
-        "what networks lose is told apart"
+        else "the best of the search alone (qsr search-repdata --no-refine), so that what networks "
+        "lose is told apart"
     )
+    found = [
+        f"PSNR in dB, of the 8-bit picture, {quantity}",
+        f"UINT8, ours: {quantized}",
+    ]
     if _has_naive(report):
         found.append(
             "naive: as TFLiteConverter quantizes, with all candidates together and the grids of "

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -121,11 +121,8 @@ def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -
 
 def another_was_equalized(folder: RunFolder, original: bytes) -> bool:
     """Whether the folder remembers equalizing, or leaving as it was, another float model."""
-    try:
-        entry = json.loads(folder.equalization.read_text(encoding="utf-8"))
-        return bool(entry["original"] != model_hash(original))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    known = _notes(folder).get("original")
+    return known is not None and known != model_hash(original)
 
 
 def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:
@@ -133,18 +130,27 @@ def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:
 
     None if nothing is known of it.
     """
+    entry = _notes(folder)
     try:
-        entry = json.loads(folder.equalization.read_text(encoding="utf-8"))
         hashes, gain_db = (entry["original"], entry["model"]), entry["gain_db"]
         kept = bool(entry.get("kept", True))  # earlier versions wrote down no others
         model = folder.float_model.read_bytes() if kept else original
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, KeyError):
         return None
     if hashes != (model_hash(original), model_hash(model)):
         return None
     if not (isinstance(gain_db, float) or (gain_db is None and not kept)):
         return None
     return Equalization(original, model, gain_db, kept=kept)
+
+
+def _notes(folder: RunFolder) -> dict[str, Any]:
+    """Return what was written down in a run folder; nothing if it is not there, or damaged."""
+    try:
+        entry = json.loads(folder.equalization.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def equalization_notes(found: Equalization | None) -> tuple[str, ...]:

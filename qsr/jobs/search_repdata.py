@@ -279,7 +279,7 @@ class _Search:
         """Check that the folder holds no study of another model, or one done in another way."""
         asked = self.asked
         known = study_identity(
-            model=model_hash(content or b""),
+            model="" if content is None else model_hash(content),
             reader=asked.reader,
             scheme=asked.scheme,
             validation={},
@@ -381,7 +381,7 @@ class _Search:
         )
         value = None
         if reference is not None:
-            value = partial(_objective_of_gains, asked.objective, reference)
+            value = partial(objective_value, asked.objective, reference=reference)
         judges = Judges(choosing_score, confirming_score, value)
         with self._stage("refine"):
             final = refined(
@@ -397,12 +397,12 @@ class _Search:
                 on_model=lambda done: asked.on_progress("refine", done, asked.refining.models),
             )
             equalized = self._equalization_gain(judges)
-        chosen = model_score(final.trial, confirmed.best, fp32_confirming)
-        scores = confirmed.best
-        if final.model != study.model:
-            scores = tuple(confirming_score(final.model))
+        changed = final.model != study.model
+        scores = tuple(confirming_score(final.model)) if changed else confirmed.best
+        chosen = model_score(final.trial, scores, fp32_confirming)
+        if changed:
             chosen = replace(
-                model_score(final.trial, scores, fp32_confirming),
+                chosen,
                 objective_db=judges.worth(final.model),
                 estimated=False,
                 refined=final.refined,
@@ -614,13 +614,6 @@ class _Search:
         started = perf_counter()
         yield
         self.stage_seconds[name] = perf_counter() - started
-
-
-def _objective_of_gains(
-    objective: Objective, reference: Sequence[float], scores: Sequence[float]
-) -> float:
-    """Return the value of an objective of what images gain over the float model."""
-    return objective_value(objective, np.subtract(scores, reference).tolist())
 
 
 def _measured_on(parts: HeldOut) -> dict[str, Any]:

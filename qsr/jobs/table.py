@@ -50,6 +50,11 @@ class _Asked:
     skip_bad_images: bool
     on_progress: Progress
 
+    @property
+    def refined(self) -> bool:
+        """Whether integer models are refined after the search."""
+        return self.number not in _ABLATIONS
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -173,7 +178,7 @@ def make_table(
         sets=sets,
         candidates=str(candidates),
         choosing=str(choosing),
-        refined=number not in _ABLATIONS,
+        refined=asked.refined,
         lr_size=CHALLENGE_LR_SIZE,
         threads=threads,
         host=host_name(),
@@ -249,7 +254,7 @@ def _quantized(asked: _Asked, rows: Sequence[_Row], candidates: tuple[Pair, ...]
         asked.workers,
         asked.skip_bad_images,
         asked.on_progress,
-        Method(refined=asked.number not in _ABLATIONS),
+        Method(refined=asked.refined),
     )
     found = []
     for done, row in enumerate(rows):

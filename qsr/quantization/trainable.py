@@ -59,7 +59,7 @@ class TrainableModel:
         """
         values: dict[int, NDArray[np.float32]] = {}
         for operator in self.graph.operators:
-            indices = _stored_weights(operator)
+            indices = stored_weights(operator)
             for index, weight in zip(indices, weights.get(layer_name(operator), ()), strict=False):
                 kernel = _is_kernel(operator, index)
                 values[index] = weight.transpose(_AS_STORED) if kernel else weight
@@ -85,16 +85,16 @@ def trainable_model(graph: Graph, *, source: str = "model") -> TrainableModel:
     for operator in graph.operators:
         if all(graph.tensors[index].dtype in _NOT_REAL for index in operator.outputs):
             continue  # sizes, which the layers that need them work out themselves
-        indices = _stored_weights(operator)
+        indices = stored_weights(operator)
         layer = OperatorLayer(
             operator.kind,
             _settings(graph, operator, source),
-            [_as_trained(graph, operator, index).shape for index in indices],
+            [as_trained(graph, operator, index).shape for index in indices],
             name=layer_name(operator),
             trainable=not copies_channels(graph, operator),
         )
         result = layer([values[index] for index in operator.inputs if index in values])
-        layer.set_weights([_as_trained(graph, operator, index) for index in indices])
+        layer.set_weights([as_trained(graph, operator, index) for index in indices])
         results = result if isinstance(result, list) else [result]
         values.update(zip(operator.outputs, results, strict=True))
     model = tf_keras.Model(picture, values[graph.output_index], name="trainable")
@@ -241,7 +241,7 @@ def _number(graph: Graph, index: int) -> int:
     return int(graph.constant(index).reshape(()))
 
 
-def _stored_weights(operator: Operator) -> tuple[int, ...]:
+def stored_weights(operator: Operator) -> tuple[int, ...]:
     """Return the constant tensors of an operator that are trained."""
     places = [place for place in _WEIGHTS.get(operator.kind, ()) if place < len(operator.inputs)]
     return tuple(index for index in (operator.inputs[place] for place in places) if index >= 0)
@@ -253,7 +253,7 @@ def _check_not_shared(graph: Graph, source: str) -> None:
     for operator in graph.operators:
         if copies_channels(graph, operator):
             continue
-        for index in _stored_weights(operator):
+        for index in stored_weights(operator):
             owner = owners.setdefault(index, operator)
             if owner is not operator:
                 raise ModelError(
@@ -266,7 +266,7 @@ def _is_kernel(operator: Operator, index: int) -> bool:
     return operator.kind != "PRELU" and index == operator.inputs[1]
 
 
-def _as_trained(graph: Graph, operator: Operator, index: int) -> NDArray[np.float32]:
+def as_trained(graph: Graph, operator: Operator, index: int) -> NDArray[np.float32]:
     """Return a stored weight in the shape that it is trained in."""
     values: NDArray[np.float32] = graph.constant(index)
     return values.transpose(_AS_TRAINED) if _is_kernel(operator, index) else values

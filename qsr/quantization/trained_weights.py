@@ -1,24 +1,15 @@
 """Weights of a float ``.tflite`` model, back in the Keras network that it was converted from."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import tf_keras
 from numpy.typing import NDArray
 
+from qsr.quantization.trainable import as_trained, stored_weights
 from qsr.tflite.graph import Graph, Operator
 from qsr.tflite.io_grid import copies_channels
 
-if TYPE_CHECKING:
-    import tf_keras
 
-_AXES = {"CONV_2D": (1, 2, 3, 0), "TRANSPOSE_CONV": (1, 2, 0, 3)}
-"""From TFLite's kernels, (out, height, width, in), to Keras's."""
-
-_PLACES = {"CONV_2D": (1, 2), "TRANSPOSE_CONV": (1, 3), "PRELU": (1,)}
-"""Which inputs of an operator are its layer's weights, in Keras's order."""
-
-
-def take_weights(network: "tf_keras.Model", model: bytes) -> bool:
+def take_weights(network: tf_keras.Model, model: bytes) -> bool:
     """Give a Keras network the weights of a float model.
 
     Layers are found by name: the converter calls a layer's constants ``network/layer/...``.
@@ -35,13 +26,15 @@ def take_weights(network: "tf_keras.Model", model: bytes) -> bool:
     layers = {layer.name: layer for layer in network.layers if layer.trainable_weights}
     found: dict[str, list[NDArray[np.float32]]] = {}
     for operator in graph.operators:
-        if operator.kind in _PLACES:
-            layer = layers.get(_layer(graph, operator))
+        indices = stored_weights(operator)
+        if indices:
+            layer = layers.get(_layer(graph, indices[0]))
             if layer is None and copies_channels(graph, operator):
                 continue  # a frozen kernel
             if layer is None:
                 return False
-            found[layer.name] = _weights(graph, operator)[: len(layer.get_weights())]
+            weights = [_as_keras(graph, operator, index) for index in indices]
+            found[layer.name] = weights[: len(layer.get_weights())]
     if [one.shape for name in layers for one in found.get(name, ())] != [
         tuple(one.shape) for layer in layers.values() for one in layer.weights
     ]:
@@ -51,19 +44,15 @@ def take_weights(network: "tf_keras.Model", model: bytes) -> bool:
     return True
 
 
-def _layer(graph: Graph, operator: Operator) -> str:
-    """Return the name of the layer that an operator was converted from, as its constant has it."""
-    first, *_ = graph.tensors[operator.inputs[1]].name.split(";")
+def _layer(graph: Graph, index: int) -> str:
+    """Return the name of the layer that a constant was converted from, as its own has it."""
+    first, *_ = graph.tensors[index].name.split(";")
     _, _, inside = first.partition("/")
     return inside.partition("/")[0]
 
 
-def _weights(graph: Graph, operator: Operator) -> list[NDArray[np.float32]]:
-    """Return an operator's weights in Keras's shapes."""
-    places = [place for place in _PLACES[operator.kind] if place < len(operator.inputs)]
-    values = [
-        graph.constant(operator.inputs[place]) for place in places if operator.inputs[place] >= 0
-    ]
-    if operator.kind in _AXES:
-        values[0] = values[0].transpose(_AXES[operator.kind])
-    return values
+def _as_keras(graph: Graph, operator: Operator, index: int) -> NDArray[np.float32]:
+    """Return a stored weight in the shape that Keras gives it."""
+    values = as_trained(graph, operator, index)
+    transposed = operator.kind == "TRANSPOSE_CONV" and index == operator.inputs[1]
+    return values.swapaxes(2, 3) if transposed else values
