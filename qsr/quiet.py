@@ -58,9 +58,20 @@ def import_tensorflow() -> Any:
     return tf
 
 
+def restore_stderr() -> None:
+    """Restore standard error for what is said last, whichever block still has it.
+
+    Ctrl-C that comes while a block begins or ends can leave it swapped, and nobody to restore it.
+    """
+    global _swap  # noqa: PLW0603 (there is one standard error in a process)
+    if _swap is not None:
+        os.dup2(_swap.saved, _STDERR)
+        _swap = None
+
+
 def _entered() -> tuple[_Swap, int]:
     """Swap standard error unless it is already; return the swap, and its file's size so far."""
-    global _swap  # noqa: PLW0603 (there is one standard error in a process)
+    global _swap  # noqa: PLW0603
     with _lock:
         if _swap is None:
             sys.stderr.flush()
@@ -78,8 +89,8 @@ def _left(swap: _Swap, start: int) -> str:
         swap.users -= 1
         if swap.users == 0:
             os.dup2(swap.saved, _STDERR)
+            _swap = None  # before it is closed: restore_stderr may be asked for at any moment
             os.close(swap.saved)
-            _swap = None
         # Read by offset: seeking would move the place where the others' output is written.
         text = os.pread(swap.file.fileno(), _size(swap.file) - start, start)
         if swap.users == 0:

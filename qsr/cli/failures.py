@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from qsr.errors import QsrError
+from qsr.quiet import restore_stderr
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of the signal."""
@@ -99,5 +100,6 @@ def _said_by_typer(error: Exception) -> str:
 
 def _fail(message: str, code: int) -> NoReturn:
     """Print one line and leave."""
+    restore_stderr()
     sys.stderr.write(f"qsr: {' '.join(message.split())}\n")
     sys.exit(code)

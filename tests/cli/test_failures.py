@@ -116,6 +116,31 @@ class TestKinds:
         text = said.err.removeprefix("qsr: stopped. To go on: ")
         assert shlex.split(text) == ["qsr", *words]
 
+    @pytest.mark.parametrize(("step", "call"), [("_size", 1), ("os.dup2", 2)])
+    def test_interrupted_while_capturing(self, photos, step, call):
+        """The line is seen if Ctrl-C comes just as capturing standard error begins or ends."""
+        script = f"""
+import qsr.quiet
+step, calls = qsr.quiet.{step}, []
+def interrupted(*words):
+    calls.append(words)
+    if len(calls) == {call}:
+        raise KeyboardInterrupt
+    return step(*words)
+qsr.quiet.{step} = interrupted
+{QSR}
+"""
+        words = ["evaluate", "xcat", "--data", str(photos / "validation")]
+        process = subprocess.run(  # noqa: S603 (this interpreter, our own words)
+            [sys.executable, "-c", script, *words],
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        last = process.stderr.splitlines()[-1]
+        assert shlex.split(last.removeprefix("qsr: stopped. To go on: ")) == ["qsr", *words]
+
 
 class TestStreams:
     """Output that nobody reads, or that cannot be written."""
