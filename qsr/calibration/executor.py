@@ -53,6 +53,7 @@ def local_processes(workers: int) -> Iterator[Executor | None]:
         try:
             yield pool
         except BaseException:
+            pool.leave_reading_to_workers()
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()  # what is under way is lost anyway; nobody waits for it
@@ -100,6 +101,15 @@ class _LocalProcesses(ProcessPoolExecutor):
                 ) from error
             self._shared[id(value)] = value, _SharedFile(path)
         return self._shared[id(value)][1]
+
+    def leave_reading_to_workers(self) -> None:
+        """Close this process's own end of the pipe that workers read tasks from.
+
+        Once they have ended nobody reads it, and the thread that writes a task larger than a pipe
+        holds fails instead of waiting for ever, and this process for it. Later releases of Python
+        3.11 do so themselves (github.com/python/cpython/issues/94777).
+        """
+        self._call_queue._reader.close()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 @dataclass(frozen=True)
