@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ from qsr.cli.options import (
 )
 from qsr.cli.output import print_json, print_next, shown_progress, steps_shown
 from qsr.cli.pages import check_page, write_page
+from qsr.cli.steps import words_of
 
 if TYPE_CHECKING:
     from qsr.jobs.pages import Origin, Page
@@ -57,11 +58,13 @@ def qat(
     ] = None,
     overrides: Overrides = None,
     steps: Annotated[int, typer.Option(help="Steps of training.")] = 4000,
-    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-4,
-    target: Annotated[
-        Literal["float", "hr"],
-        typer.Option(help="What to come closer to: float, the float network's pictures, or hr."),
-    ] = "float",
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-4,
+    hr_weight: Annotated[
+        float,
+        typer.Option(
+            help="How far targets are moved from the float network's pictures (0) to HR images (1)."
+        ),
+    ] = 0.2,
     keep_clip: KeepClip = False,
     smoke: Smoke = False,
     skip_bad_images: SkipBadImages = False,
@@ -87,7 +90,7 @@ def qat(
             overrides=overrides or [],
             steps=steps,
             rate=rate,
-            target=target,
+            hr_weight=hr_weight,
             keep_clip=keep_clip,
             smoke=smoke,
             skip_bad_images=skip_bad_images,
@@ -111,6 +114,7 @@ def qat(
             f"integer model comes {report.equalization_gain_db:+.2f} dB closer to the float "
             "network's pictures with them equalized"
         )
+    typer.echo(words_of(report.rounding))
     helped = report.qat_psnr_db > report.ptq_psnr_db
     if not helped:
         typer.echo("training did not help: more --steps may, or another --rate")

@@ -6,12 +6,12 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import numpy as np
 
-from qsr.calibration import quantize, write_litert_json
+from qsr.calibration import Ranges, quantize, write_litert_json
 from qsr.data.bundled import write_bundled
+from qsr.data.decoded import DecodedPairs
 from qsr.data.layouts import has_split
 from qsr.errors import ImageError, UsageError
 from qsr.evaluation import PsnrScore
@@ -23,12 +23,16 @@ from qsr.jobs.qat_start import (
     check_start,
     load_network,
     measured_start,
+    middles_of,
 )
 from qsr.jobs.run_folder import RUNS, RunFolder
+from qsr.jobs.steps import ROUNDED, Judges, Step, judged
+from qsr.quantization.weight_rounding import round_weights
 from qsr.quiet import import_tensorflow
 from qsr.tflite.files import write_model
 from qsr.tflite.fold import fold_copies
 from qsr.tflite.graph import Graph
+from qsr.tflite.runtime import inspect_model
 from qsr.training.images import ListedImages, TrainingImages, claimed_images
 from qsr.training.recipe import Recipe, smoke_size
 from qsr.training.recipe_files import load_recipe
@@ -39,10 +43,9 @@ from qsr.training.train import Trainee, train_network
 
 __all__ = ["TrainingProgress", "qat_from_recipe"]
 
-Target = Literal["float", "hr"]
-
 STEPS = 4000
-RATE = 2e-4
+RATE = 1e-4
+HR_WEIGHT = 0.2
 
 _EPOCHS = 20  # of the learning rate: one of warm-up, then down to a hundredth
 _RATE_FALL = 100.0
@@ -72,6 +75,8 @@ class QatReport:
             float network's pictures, as PSNR; None if no layer can be equalized, or if training
             started from a search.
         fp32_psnr_db: of the float network at first, rounded to 8 bits.
+        rounding: what rounding the trained weights for what layers give gave over rounding each to
+            the nearest, on the validation images.
         ptq_psnr_db: of ``ptq_model``.
         qat_psnr_db: of ``qat_model``. The validation images chose the step that it is of.
         validation_images: number of images.
@@ -90,6 +95,7 @@ class QatReport:
     best_step: int
     equalized: bool
     equalization_gain_db: float | None
+    rounding: Step
     fp32_psnr_db: float
     ptq_psnr_db: float
     qat_psnr_db: float
@@ -108,7 +114,7 @@ def qat_from_recipe(
     overrides: Sequence[str] = (),
     steps: int = STEPS,
     rate: float = RATE,
-    target: Target = "float",
+    hr_weight: float = HR_WEIGHT,
     keep_clip: bool = False,
     smoke: bool = False,
     skip_bad_images: bool = False,
@@ -117,11 +123,16 @@ def qat_from_recipe(
 ) -> QatReport:
     """Fine-tune a float network with the errors that 8 bits make, and export the integer model.
 
-    Loss, batches and augmentation are those of the recipe's last stage. The target is by default
-    what the float network makes of a patch: so the error of 8 bits alone is trained away, and is
+    Loss, batches and augmentation are those of the recipe's last stage. The target is what the
+    float network makes of a patch, moved a little towards the HR patch: so the error of 8 bits is
     not drowned in what the network misses of the HR image, which is larger by far. Ranges start
-    from those of a search, or from what is measured on the training images; input and output keep
-    the grid of a picture. Stopped at any time, the same call goes on.
+    from those of a search, and stay, or from what is measured on the training images, and are
+    trained; input and output keep the grid of a picture. Stopped at any time, the same call goes
+    on.
+
+    Activations are rounded in training, weights are not: they are rounded after it, for what layers
+    give (:mod:`qsr.quantization.weight_rounding`), which leaves less error than training does that
+    meets a new grid of weights in every step.
 
     Args:
         recipe: name of a shipped recipe, or the path of a ``.toml`` file.
@@ -134,8 +145,8 @@ def qat_from_recipe(
         overrides: ``section.field=value`` of the recipe.
         steps: steps of training.
         rate: highest learning rate.
-        target: what the integer model is brought closer to: ``float``, the pictures that the float
-            network makes, or ``hr``, the HR images.
+        hr_weight: how far the target is moved from the float network's picture to the HR image: 0
+            trains the error of 8 bits alone, 1 trains the network on as well.
         keep_clip: leave operators that are proved to copy bytes in the integer models.
         smoke: shorten everything to some seconds, to see that it works.
         skip_bad_images: leave unusable and too small images out instead of stopping.
@@ -154,13 +165,17 @@ def qat_from_recipe(
     if smoke:
         loaded, steps = smoke_size(loaded), _SMOKE_STEPS
     tuning = fine_tuning(loaded, steps=steps, rate=rate)
+    if not 0 <= hr_weight <= 1:
+        raise UsageError(f"--hr-weight must be from 0 to 1, not {hr_weight}")
     if not data and not smoke:
         raise UsageError("give at least one folder of images with --data")
     check_start(loaded, weights, run)
     check_there([*data, *validation])
     out = out or RUNS / f"qat-{loaded.name}"
     network = load_network(loaded, weights, run)
-    description = described(tuning, 1, None) | {"start": {**network.identity, "target": target}}
+    description = described(tuning, 1, None) | {
+        "start": {**network.identity, "hr_weight": hr_weight}
+    }
     check_folder(out, description)
     with TemporaryDirectory(prefix="qsr-") as scratch:
         if not data:
@@ -188,7 +203,7 @@ def qat_from_recipe(
                 network,
                 images,
                 out,
-                target=target,
+                hr_weight=hr_weight,
                 keep_clip=keep_clip,
                 on_progress=on_progress,
                 on_steps=on_steps,
@@ -236,7 +251,7 @@ def _trained(
     images: TrainingImages,
     out: Path,
     *,
-    target: Target,
+    hr_weight: float,
     keep_clip: bool,
     on_progress: Progress,
     on_steps: Callable[[TrainingProgress], None] | None,
@@ -249,23 +264,26 @@ def _trained(
     start = measured_start(network, images.training, out / "start", on_progress)
     strategy = distribution(None, tuning.training.batch_size)
     with strategy.scope():
-        aware = quantization_aware_model(start.model, start.ranges)
+        aware = quantization_aware_model(
+            start.model, start.ranges, train_ranges=network.ranges is None
+        )
     trainee = Trainee(
         network=aware.keras,
         strategy=strategy,
         save=save_weights,
         suffix=".npz",
-        teacher=None if target == "hr" else lambda: trainable_model(Graph(start.model)).keras,
+        teacher=lambda: trainable_model(Graph(start.model)).keras,
+        hr_weight=hr_weight,
     )
     result = train_network(trainee, tuning, images, out, on_progress=on_steps)
     load_weights(aware.keras, result.best_model)
     trained, ranges = aware.exported()
     ptq = network.integer or quantize(start.model, start.ranges)
-    qat = quantize(trained, ranges)
+    score = PsnrScore(images.validation)
+    qat, rounding = _rounded(trained, ranges, images.training, Judges(score, None))
     check_integer(qat, tuning.name)
     folder = RunFolder(out)
     contents = [network.model, *(one if keep_clip else fold_copies(one) for one in (ptq, qat))]
-    score = PsnrScore(images.validation)
     fp32, before, after = (float(np.mean(score(content))) for content in contents)
     paths = (
         folder.float_model,
@@ -291,12 +309,24 @@ def _trained(
         best_step=result.best_step,
         equalized=start.model != network.model,
         equalization_gain_db=None if start.equalization is None else start.equalization.gain_db,
+        rounding=rounding,
         fp32_psnr_db=fp32,
         ptq_psnr_db=before,
         qat_psnr_db=after,
         validation_images=len(images.validation),
         seconds=result.seconds,
     )
+
+
+def _rounded(
+    trained: bytes, ranges: Ranges, images: DecodedPairs, judges: Judges
+) -> tuple[bytes, Step]:
+    """Quantize a float model, and round its weights for what layers give, if that surely helps."""
+    plain = quantize(trained, ranges)
+    least = inspect_model(trained).smallest_side
+    rounded = round_weights(trained, plain, middles_of(images, least))
+    step = judged(ROUNDED, plain, rounded, judges)
+    return (rounded if step.kept else plain), step
 
 
 def _kept_network(tuning: Recipe, trained: bytes, path: Path) -> Path | None:

@@ -21,6 +21,7 @@ from qsr.jobs.equalization import (
 from qsr.jobs.progress import Progress
 from qsr.jobs.run_folder import RunFolder
 from qsr.models.zoo import ZOO, pretrained_path
+from qsr.quantization.shared_grids import picture_addends
 from qsr.quiet import import_tensorflow
 from qsr.tflite.files import read_model
 from qsr.tflite.graph import Graph
@@ -171,26 +172,39 @@ def measured_start(
         ranges = read_litert_json(folder.chosen_ranges, kept.model, source=network.source)
         return Start(kept.model, ranges, kept)
     least = inspect_model(network.model, source=network.source).smallest_side
-    candidates = [_DecodedImage(images, index) for index in range(len(images))]
     found = equalized_if_better(
-        network.model, candidates, Scheme(), least_side=least, source=network.source
+        network.model, _candidates(images), Scheme(), least_side=least, source=network.source
     )
-    ranges = _measured(found.model, middles(candidates, least), network.source, on_progress)
+    ranges = _measured(found.model, middles_of(images, least), network.source, on_progress)
     _keep(folder, network.model, found, ranges)
     return Start(found.model, ranges, found)
+
+
+def middles_of(images: DecodedPairs, least_side: int) -> tuple[Image, ...]:
+    """Return the middles of LR pictures spread over decoded images: enough to measure layers on.
+
+    Args:
+        images: the images.
+        least_side: smaller pictures, in LR pixels, are passed over.
+    """
+    return middles(_candidates(images), least_side)
+
+
+def _candidates(images: DecodedPairs) -> list[_DecodedImage]:
+    return [_DecodedImage(images, index) for index in range(len(images))]
 
 
 def _measured(
     model: bytes, pictures: Sequence[Image], source: str, on_progress: Progress
 ) -> Ranges:
-    """Return the ranges of a model on pictures together."""
+    """Return a model's ranges on pictures; what is added to a picture gets the picture's step."""
     table = collect(
         model,
         {str(index): lr for index, lr in enumerate(pictures)},
         on_image=lambda done: on_progress("measure ranges", done, len(pictures)),
         source=source,
     )
-    return table.merged()
+    return table.merged().with_known(picture_addends(Graph(model, source=source)))
 
 
 def _keep(folder: RunFolder, original: bytes, found: Equalization, ranges: Ranges) -> None:

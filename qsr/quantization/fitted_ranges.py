@@ -12,16 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsr.calibration.quantize import picture_ranges
 from qsr.calibration.ranges import Ranges
 from qsr.errors import UsageError
-from qsr.quantization.shared_grids import KEEPS_GRID, SharedGrid, shared_grids
+from qsr.quantization.shared_grids import (
+    KEEPS_GRID,
+    STEPS,
+    SharedGrid,
+    picture_addends,
+    shared_grids,
+)
 from qsr.tflite.graph import Graph
 from qsr.tflite.io_grid import Range
 from qsr.tflite.runtime import Image, reading_runner
-
-_LEVELS = 255
-"""Steps of a grid of 8 bits."""
 
 _BINS = 2048
 """Values are counted in so many bins: eight for each step."""
@@ -102,7 +104,7 @@ def count_values(
                 for place, (grid, makers) in enumerate(zip(free, made, strict=True)):
                     for index in makers:
                         counts[place] += _counted(runner.kept(index, window), grid)
-    addends = _picture_steps(graph)
+    addends = picture_addends(graph)
     aligned = tuple(
         next((addends[name] for name in grid.tensors if name in addends), None) for grid in free
     )
@@ -143,30 +145,10 @@ def _best_range(
         return error
 
     spans = highs[None, :] - lows[:, None]
-    errors = total * (spans / _LEVELS) ** 2 / 12 + cut(lows, highs)
+    errors = total * (spans / STEPS) ** 2 / 12 + cut(lows, highs)
     low, high = np.unravel_index(errors.argmin(), errors.shape)
     if aligned is not None:
         ends = cut(*(np.array([end]) for end in aligned))
         if ends[0, 0] <= errors[low, high]:
             return aligned
     return float(lows[low]), float(highs[high])
-
-
-def _picture_steps(graph: Graph) -> dict[str, Range]:
-    """Return, for what is added to a tensor of the picture's grid, the range of the same step.
-
-    With 8 signed bits it holds the steps from -128 to 127, and 0 is one of them.
-    """
-    known = picture_ranges(graph)
-    found: dict[str, Range] = {}
-    for operator in graph.operators:
-        if operator.kind != "ADD":
-            continue
-        spans = {known.get(graph.tensors[index].name) for index in operator.outputs}
-        names = [graph.tensors[index].name for index in operator.inputs]
-        for name, other in zip(names, reversed(names), strict=True):
-            span = known.get(other)
-            if span is not None and span[0] == 0 and spans == {span} and name not in known:
-                step = span[1] / _LEVELS
-                found[name] = -128 * step, 127 * step
-    return found

@@ -1,6 +1,6 @@
 """Quantization-aware training of a float ``.tflite`` model: before it, and after."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import tf_keras
 from qsr.atomic import replacing
 from qsr.calibration.ranges import Ranges
 from qsr.quantization.fake_quantization import quantization_aware, quantized_layer, trained_range
-from qsr.quantization.shared_grids import SharedGrid, shared_grids
+from qsr.quantization.shared_grids import SharedGrid, picture_addends, shared_grids
 from qsr.quantization.trainable import TrainableModel, trainable_model
 from qsr.tflite.graph import Graph
 
@@ -34,7 +34,8 @@ class QuantizationAwareModel:
     def exported(self) -> tuple[bytes, Ranges]:
         """Return the float ``.tflite`` model with the weights of now, and the ranges of now.
 
-        Quantizing the one with the other gives the integer model that was trained.
+        Quantizing the one with the other gives the integer model that was trained, but for the
+        rounding of its weights, which were trained unrounded.
         """
         weights, spans = {}, {}
         graph = self.trainable.graph
@@ -52,17 +53,20 @@ class QuantizationAwareModel:
 
 
 def quantization_aware_model(
-    model: bytes, ranges: Ranges, *, source: str = "model"
+    model: bytes, ranges: Ranges, *, train_ranges: bool = True, source: str = "model"
 ) -> QuantizationAwareModel:
     """Make a model that can be trained with quantization in mind.
 
-    Kernels and slopes are rounded to TFLite's grids in every step, and so is every activation. The
-    range of an activation starts from what was measured, and is trained; the grids of input and
-    output are those of a picture and stay. A frozen nearest-neighbour kernel stays, too.
+    Every activation is rounded to TFLite's grid in every step; weights are to be rounded after
+    training (:func:`qsr.quantization.weight_rounding.round_weights`). The grids of input and output
+    are those of a picture and stay. So does the range of what is added to a picture: a step near
+    the picture's is best there (:func:`picture_addends`), and a gradient does not see why. A frozen
+    nearest-neighbour kernel stays, too.
 
     Args:
         model: content of a float ``.tflite`` file, of pictures in 0..1.
         ranges: of its activations, such as ``RangeTable.merged`` or a search gives.
+        train_ranges: whether they are only the start, and are trained.
         source: named in errors.
 
     Raises:
@@ -70,7 +74,11 @@ def quantization_aware_model(
     """
     graph = Graph(model, source=source)
     trainable = trainable_model(graph, source=source)
-    grids = shared_grids(graph, ranges)
+    stay = picture_addends(graph).keys()
+    grids = tuple(
+        replace(grid, fixed=grid.fixed or not train_ranges or bool(stay & set(grid.tensors)))
+        for grid in shared_grids(graph, ranges)
+    )
     return QuantizationAwareModel(quantization_aware(trainable, grids), trainable, grids, ranges)
 
 

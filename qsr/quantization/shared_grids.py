@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from qsr.calibration.quantize import picture_ranges
 from qsr.calibration.ranges import Ranges
 from qsr.tflite.graph import Graph
-from qsr.tflite.io_grid import AVERAGES, MOVES
+from qsr.tflite.io_grid import AVERAGES, MOVES, Range
 
 KEEPS_GRID = MOVES | AVERAGES | {"MAXIMUM", "MINIMUM"}
 """Operators whose result TFLite stores in their operands' grid."""
+
+STEPS = 255
+"""Steps of a grid of 8 bits."""
 
 TANH_RANGE = (-1.0, 127.0 / 128.0)
 """TANH has a grid of its own: scale 1/128, zero point 0."""
@@ -58,6 +61,27 @@ def shared_grids(graph: Graph, ranges: Ranges) -> tuple[SharedGrid, ...]:
         highest = max(0.0, *(high for _, high in spans))
         groups.append(SharedGrid(tuple(names), lowest, highest, bool(fixed)))
     return tuple(groups)
+
+
+def picture_addends(graph: Graph) -> dict[str, Range]:
+    """Return, for what is added to a tensor of the picture's grid, the range of the same step.
+
+    With that step the sum is exact, and nothing is rounded twice. With 8 signed bits the range
+    holds the steps from -128 to 127, and 0 is one of them.
+    """
+    known = picture_ranges(graph)
+    found: dict[str, Range] = {}
+    for operator in graph.operators:
+        if operator.kind != "ADD":
+            continue
+        spans = {known.get(graph.tensors[index].name) for index in operator.outputs}
+        names = [graph.tensors[index].name for index in operator.inputs]
+        for name, other in zip(names, reversed(names), strict=True):
+            span = known.get(other)
+            if span is not None and span[0] == 0 and spans == {span} and name not in known:
+                step = span[1] / STEPS
+                found[name] = -128 * step, 127 * step
+    return found
 
 
 def _groups(graph: Graph) -> list[list[str]]:

@@ -137,10 +137,13 @@ def compiled_steps(
     loss: Loss,
     strategy: "tf.distribute.Strategy",
     teacher: "tf_keras.Model | None" = None,
+    *,
+    hr_weight: float = 0.0,
 ) -> Callable[..., "tf.Tensor"]:
     """Return a function that trains on stacked batches in one graph.
 
-    The target is the HR patch, or what ``teacher`` makes of the LR patch.
+    The target is the HR patch, or what ``teacher`` makes of the LR patch, moved towards HR by
+    ``hr_weight``, 0 to 1.
 
     It takes ``lr``, ``hr`` and ``intensity`` of :class:`qsr.data.pipeline.Batches`, and returns the
     loss before each step, ``(steps,)`` ``float32``.
@@ -152,7 +155,10 @@ def compiled_steps(
     def step(lr: "tf.Tensor", hr: "tf.Tensor", intensity: "tf.Tensor") -> "tf.Tensor":
         factor = intensity[:, None, None, None] / 255.0
         picture = tf.cast(lr, tf.float32) * factor
-        target = tf.cast(hr, tf.float32) * factor if teacher is None else teacher(picture)
+        target = tf.cast(hr, tf.float32) * factor
+        if teacher is not None:
+            made = teacher(picture)
+            target = made + hr_weight * (target - made)
         with tf.GradientTape() as tape:
             predicted = tf.cast(model(picture, training=True), tf.float32)
             mean = loss(target, predicted)

@@ -102,6 +102,7 @@ class Trainee:
         save: writes the network, or its weights, to a file.
         suffix: of the names of such files.
         teacher: makes the network whose pictures are the targets, in place of HR; None for HR.
+        hr_weight: with a teacher, how far targets are moved from its pictures towards HR: 0 to 1.
     """
 
     network: "tf_keras.Model"
@@ -109,6 +110,7 @@ class Trainee:
     save: "Callable[[tf_keras.Model, Path], None]"
     suffix: str
     teacher: "Callable[[], tf_keras.Model] | None" = None
+    hr_weight: float = 0.0
 
 
 def train(
@@ -348,7 +350,9 @@ def _train_stage(run: _Run, log: TrainingLog, number: int, steps: range) -> None
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
     with strategy.scope():
         teacher = run.trainee.teacher() if run.trainee.teacher else None
-    run_steps = compiled_steps(network, optimizer, loss_of(stage), strategy, teacher)
+    run_steps = compiled_steps(
+        network, optimizer, loss_of(stage), strategy, teacher, hr_weight=run.trainee.hr_weight
+    )
     rates = learning_rates(recipe.training, stage)
     started, saved_step = perf_counter(), steps.start
     losses: list[float] = []

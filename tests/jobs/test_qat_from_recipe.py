@@ -22,8 +22,10 @@ from qsr.jobs.qat_start import FloatNetwork, measured_start
 from qsr.jobs.refinement import Refining
 from qsr.jobs.search_repdata import search_repdata
 from qsr.models.zoo import build, load, save
+from qsr.quantization.shared_grids import shared_grids
 from qsr.tflite.convert import convert_keras
 from qsr.tflite.fold import fold_copies
+from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import Runner
 from qsr.training.recipe_files import load_recipe
 
@@ -115,7 +117,7 @@ def test_interrupted_before_ranges(trained, tmp_path):
 def test_other_start_is_refused(trained, tmp_path, progress):
     """A run folder belongs to one network and its ranges; another is refused before any image."""
     out, _ = trained
-    for options in ({}, {"target": "hr"}, {"weights": espcn_weights(tmp_path)}):
+    for options in ({}, {"hr_weight": 1.0}, {"weights": espcn_weights(tmp_path)}):
         recipe = "espcn_x3" if options else "fsrcnn_x3"
         with pytest.raises(StudyError, match="holds a training with another"):
             qat_from_recipe(recipe, smoke=True, out=out, on_progress=progress, **options)
@@ -192,12 +194,32 @@ def test_float_model_in_place_of_the_integer_one(trained, tmp_path):
 
 
 def test_ranges_can_be_quantized_with(trained):
-    """The ranges that are written are those of the trained model: quantizing gives it again."""
+    """Quantizing with the ranges that are written gives the model's grids; weights may differ."""
     out, report = trained
     ranges = read_litert_json(out / "ranges_chosen.json", report.trained_float_model)
-    integer = fold_copies(quantize(report.trained_float_model, ranges))
-    assert integer == report.model.read_bytes()
-    assert json.loads((out / "ranges_chosen.json").read_text())["model_qsvs"]
+    ours, again = (
+        Graph(model)
+        for model in (
+            report.model.read_bytes(),
+            fold_copies(quantize(report.trained_float_model, ranges)),
+        )
+    )
+    for one, other in zip(ours.activations, again.activations, strict=True):
+        assert (one.name, one.scale, one.zero_point) == (other.name, other.scale, other.zero_point)
+
+
+def test_weights_are_rounded_for_layers(trained):
+    """Rounding after training is kept here, and leaves less error than the nearest integers do."""
+    out, report = trained
+    assert report.rounding.kept
+    ranges = read_litert_json(out / "ranges_chosen.json", report.trained_float_model)
+    _, validation = write_bundled(out.parent / "bundled")
+    nearest = fold_copies(quantize(report.trained_float_model, ranges))
+    path = out.parent / "nearest.tflite"
+    path.write_bytes(nearest)
+    (found,) = evaluate_models([str(path), str(report.qat_model)], [validation])
+    before, after = (evaluation.psnr_rgb_db for evaluation in found.evaluations)
+    assert after - before == pytest.approx(report.rounding.choosing_gain_db, abs=1e-9)
 
 
 def test_network_can_be_trained_on(trained, photographs):
@@ -213,20 +235,43 @@ def test_network_can_be_trained_on(trained, photographs):
 
 
 def test_targets(tmp_path):
-    """The loss of a first step is against the float network's pictures, or against HR images.
+    """The loss of a first step is against the float network's picture, HR, or what lies between.
 
-    The one is the error of 8 bits alone, and so is the smaller by far. What equalization gave is
+    Against the float network's it is the error of 8 bits alone, the smallest by far; a fifth of the
+    way to HR, some 4 % (0.2 squared) of the loss against HR are added. What equalization gave is
     told with its number.
     """
     losses = {}
-    for target in ("float", "hr"):
-        out = tmp_path / target
-        report = qat_from_recipe("xcat_x3", smoke=True, steps=20, target=target, out=out)
+    for weight in (0.0, 0.2, 1.0):
+        out = tmp_path / str(weight)
+        report = qat_from_recipe("xcat_x3", smoke=True, steps=20, hr_weight=weight, out=out)
         told = json.loads((out / "start/equalization.json").read_text())
         assert (report.equalized, report.equalization_gain_db) == (told["kept"], told["gain_db"])
         first = json.loads((out / "log.jsonl").read_text().splitlines()[0])
-        losses[target] = first["loss"]
-    assert losses["float"] < losses["hr"] / 10
+        losses[weight] = first["loss"]
+    assert losses[0.0] < losses[1.0] / 10
+    assert losses[0.2] == pytest.approx(losses[0.0] + 0.04 * losses[1.0], rel=0.2)
+
+
+def test_ranges_of_a_search_stay(trained, tmp_path):
+    """Training moves ranges that were measured, and leaves those that a search chose."""
+    out, _ = trained
+    start = out / "start"
+    again = qat_from_recipe("espcn_x3", smoke=True, run=start, out=tmp_path / "again")
+    trained_on, measured, kept = (
+        [
+            (grid.minimum, grid.maximum)
+            for grid in shared_grids(
+                Graph((folder / "model_fp32.tflite").read_bytes()),
+                read_litert_json(folder / "ranges_chosen.json", folder / "model_fp32.tflite"),
+            )
+            if not grid.fixed
+        ]
+        for folder in (out, start, tmp_path / "again")
+    )
+    assert kept == measured
+    assert all(one != other for one, other in zip(trained_on, measured, strict=True))
+    assert again.qat_psnr_db != again.ptq_psnr_db
 
 
 def test_fine_tuning_keeps_loss_and_batches():
@@ -244,6 +289,8 @@ def test_fine_tuning_keeps_loss_and_batches():
     ("options", "error", "message"),
     [
         ({}, UsageError, "--data"),
+        ({"data": ["x"], "hr_weight": 1.5}, UsageError, "--hr-weight must be .* 0 to 1, not 1.5"),
+        ({"data": ["x"], "hr_weight": float("nan")}, UsageError, "--hr-weight"),
         ({"data": ["x"], "steps": 3}, UsageError, "--steps must be at least 20, not 3"),
         (
             {"data": ["x"], "rate": 0.0},

@@ -5,7 +5,9 @@ import pytest
 
 from qsr.calibration import collect, quantize
 from qsr.models.zoo import load, pretrained_path
+from qsr.quantization.shared_grids import picture_addends, shared_grids
 from qsr.tflite.convert import convert_keras
+from qsr.tflite.float_view import float_view
 from qsr.tflite.graph import Graph
 from qsr.tflite.runtime import Runner
 
@@ -20,16 +22,35 @@ def aware_model():
 
 @pytest.mark.parametrize("name", ["trained_xcat", "espcn", "fsrcnn"])
 def test_rounds_as_the_integer_model_does(request, aware_model, photographs, name):
-    """Its picture is nearer to the integer model's than that is to the float model's, by far."""
+    """Its picture is that of TFLite's own QUANTIZE and DEQUANTIZE after every float operator.
+
+    But for what the integer model's rounding of weights does: it is nearer by far than the float
+    model's picture.
+    """
     model = request.getfixturevalue(name)
     ranges = collect(model, photographs).merged()
     aware = aware_model(model, ranges)
-    integer, real = Runner(quantize(model, ranges)), Runner(model)
+    rounded, real = Runner(with_float_weights(model, quantize(model, ranges))), Runner(model)
     for lr in photographs.values():
-        wanted = integer.upscale(lr).astype(float)
+        wanted = rounded.upscale(lr).astype(float)
         simulated = aware.keras(lr[None] / np.float32(255)).numpy()[0] * 255
         error = np.abs(wanted - real.upscale(lr)).mean()
-        assert np.abs(simulated - wanted).mean() < 0.4 * error
+        assert np.abs(simulated - wanted).mean() < 0.2 * error
+
+
+def with_float_weights(model, integer):
+    """Return an integer model as a float one that rounds all activations, but no weight."""
+    graphs = Graph(model), Graph(integer)
+    kinds = {"CONV_2D", "TRANSPOSE_CONV", "PRELU"}
+    theirs, ours = ([one for one in graph.operators if one.kind in kinds] for graph in graphs)
+    weights = {
+        index: graphs[0].constant(twin)
+        for operator, other in zip(ours, theirs, strict=True)
+        for index, twin in zip(operator.inputs, other.inputs, strict=True)
+        if graphs[1].tensors[index].constant and graphs[0].tensors[twin].dtype == "float32"
+    }
+    activations = [tensor.index for tensor in graphs[1].activations if tensor.quantized]
+    return float_view(graphs[1], constants=weights, rounded=activations)
 
 
 @pytest.mark.parametrize("name", ["trained_xcat", "espcn", "fsrcnn"])
@@ -43,21 +64,22 @@ def test_untrained_export(request, aware_model, photographs, name):
 
 
 @pytest.mark.parametrize("name", ["espcn", "fsrcnn"])
-def test_steps_bring_the_integer_model_closer(request, aware_model, photographs, name):
-    """Trained against the float model, the exported integer model comes closer to it."""
-    model = request.getfixturevalue(name)
+def test_steps_bring_the_integer_model_closer(aware_model, photographs, name):
+    """Trained against the float model, the exported model comes closer to it in all but weights."""
+    model = convert_keras(load(pretrained_path(name)))
     ranges = collect(model, photographs).merged()
     aware = aware_model(model, ranges)
     wanted = pictures_of(model, photographs)
-    train(aware.keras, photographs, wanted, rounds=25)
-    before = quantize(model, ranges)
-    after = quantize(*aware.exported())
-    assert error(after, wanted, photographs) < 0.97 * error(before, wanted, photographs)
+    train(aware.keras, photographs, wanted, rounds=50)
+    exported, found = aware.exported()
+    before = with_float_weights(model, quantize(model, ranges))
+    after = with_float_weights(exported, quantize(exported, found))
+    assert error(after, wanted, photographs) < 0.9 * error(before, wanted, photographs)
 
 
 @pytest.mark.parametrize("name", ["xcat", "xlsr"])
 def test_trained_model_is_the_exported_one(aware_model, photographs, name):
-    """After training, too, the exported integer model rounds as the trained model does.
+    """After training, too, the exported integer model rounds activations as the trained one does.
 
     In both networks TFLite gives what several convolutions make one grid.
     """
@@ -73,13 +95,14 @@ def test_trained_model_is_the_exported_one(aware_model, photographs, name):
     )
     assert len(ends) == moved  # each end of each grid once
     train(aware.keras, photographs, pictures_of(model, photographs), rounds=15)
-    exported = quantize(*aware.exported())
-    integer, real = Runner(exported), Runner(model)
+    exported, found = aware.exported()
+    rounded = Runner(with_float_weights(exported, quantize(exported, found)))
+    real = Runner(exported)
     for lr in photographs.values():
-        wanted = integer.upscale(lr).astype(float)
+        wanted = rounded.upscale(lr).astype(float)
         simulated = aware.keras(lr[None] / np.float32(255)).numpy()[0] * 255
         error = np.abs(wanted - real.upscale(lr)).mean()
-        assert np.abs(simulated - wanted).mean() < 0.5 * error
+        assert np.abs(simulated - wanted).mean() < 0.2 * error
 
 
 def test_what_is_known_stays(trained_xcat, aware_model, photographs):
@@ -99,6 +122,27 @@ def test_what_is_known_stays(trained_xcat, aware_model, photographs):
     old, new = Graph(before), Graph(after)
     for one, other in ((old.input, new.input), (old.output, new.output)):
         assert (one.scale, one.zero_point) == (other.scale, other.zero_point)
+
+
+@pytest.mark.parametrize("train_ranges", [True, False])
+def test_addend_of_the_picture_stays(trained_xcat, aware_model, photographs, train_ranges):
+    """The range of what is added to the picture is not trained; the others are, if asked for."""
+    ranges = collect(trained_xcat, photographs).merged()
+    aware = aware_model(trained_xcat, ranges, train_ranges=train_ranges)
+    train(aware.keras, photographs, pictures_of(trained_xcat, photographs), rounds=2)
+    _, found = aware.exported()
+    before, after = (
+        {
+            grid.tensors: (grid.minimum, grid.maximum)
+            for grid in shared_grids(Graph(trained_xcat), some)
+            if not grid.fixed
+        }
+        for some in (ranges, found)
+    )
+    (addend,) = picture_addends(Graph(trained_xcat))
+    for tensors, span in before.items():
+        stays = addend in tensors or not train_ranges
+        assert (after[tensors] == span) == stays
 
 
 def pictures_of(model, photographs):
