@@ -61,10 +61,13 @@ _WORTH_NAMING = 0.1
 _MOST_LAYERS = 0.6
 """Share of the layers with stored values that must be off for all to be of another making."""
 
+_LIKELIER_IMAGES = (
+    "give the search candidates and validation images that are more like these pictures (qsr "
+    "audit-repdata tells which are not)"
+)
 _SEARCHED = (
-    "The search has refined this model already: give it candidates and validation images that are "
-    "more like these pictures (qsr audit-repdata tells which are not), or train with the errors of "
-    "8 bits: qsr qat."
+    f"A search has refined this model already: {_LIKELIER_IMAGES}, or train with the errors of 8 "
+    "bits: qsr qat."
 )
 
 _FEW_PICTURES = 4
@@ -295,16 +298,29 @@ def _of_rounding(
         f"{_ONE_SCALE if shared else ''}",
         what_to_do="Nothing; this is about what 8 bits cost."
         if good
-        else _SEARCHED
-        if refined
-        else f"Give each channel a weight scale: qsr quantize {reference} --repdata DIR --scheme "
-        "uint8 -o OUT.tflite. If the hardware takes one per kernel only: --equalize, or qsr "
-        f"search-repdata {reference} --candidates DIR --validation DIR."
-        if shared
-        else f"Let the search refine it: qsr search-repdata {reference} --candidates DIR "
-        "--validation DIR. If that is not enough: qsr qat.",
+        else _against_rounding(reference, one_scale=shared, refined=refined),
         layer=dear[0].label if dear else None,
         cause="none" if good else kind,
+    )
+
+
+def _against_rounding(reference: str, *, one_scale: bool, refined: bool) -> str:
+    """Say what makes rounding cost less."""
+    if one_scale:
+        rest = (
+            f"{_LIKELIER_IMAGES}."
+            if refined
+            else f"--equalize, or qsr search-repdata {reference} --candidates DIR --validation DIR."
+        )
+        return (
+            f"Give each channel a weight scale: qsr quantize {reference} --repdata DIR --scheme "
+            f"uint8 -o OUT.tflite. If the hardware takes one per kernel only: {rest}"
+        )
+    if refined:
+        return _SEARCHED
+    return (
+        f"Let the search refine it: qsr search-repdata {reference} --candidates DIR "
+        "--validation DIR. If that is not enough: qsr qat."
     )
 
 

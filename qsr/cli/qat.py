@@ -101,9 +101,11 @@ def qat(
     if json:
         print_json(report)
         return
+    plural = "" if report.validation_images == 1 else "s"
     drops = [report.fp32_psnr_db - psnr for psnr in (report.ptq_psnr_db, report.qat_psnr_db)]
     typer.echo(
-        f"{report.validation_images} validation images, RGB: FP32 {report.fp32_psnr_db:.3f} dB; "
+        f"{report.validation_images} validation image{plural}, RGB: "
+        f"FP32 {report.fp32_psnr_db:.3f} dB; "
         f"UINT8 {report.ptq_psnr_db:.3f} dB before training (drop {drops[0]:.4f}), "
         f"{report.qat_psnr_db:.3f} dB after {report.best_step:,} of {report.steps:,} steps "
         f"(drop {drops[1]:.4f})"

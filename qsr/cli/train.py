@@ -76,9 +76,10 @@ def train(
     if json:
         print_json(result)
         return
+    plural = "" if result.validation_images == 1 else "s"
     typer.echo(
         f"{result.model}: {result.validation_psnr_db:.3f} dB RGB on {result.validation_images} "
-        f"validation images after {result.steps:,} steps\n"
+        f"validation image{plural} after {result.steps:,} steps\n"
         f"{result.best_model}: {result.best_validation_psnr_db:.3f} dB, the best checkpoint, after "
         f"{result.best_step:,} steps"
     )

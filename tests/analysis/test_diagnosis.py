@@ -426,6 +426,16 @@ class TestThresholds:
         assert (found.cause, found.layer) == ("weights", "first")
         assert "share one weight scale" in found.why
         assert "--scheme uint8" in found.what_to_do
+        assert "or qsr search-repdata" in found.what_to_do
+
+    def test_one_weight_scale_refined(self):
+        """After a refining search, too, a scale per channel helps; to search again does not."""
+        shared = {"stored": stored(one_scale=True), "cost": cost(alone_db=0.4)}
+        dear = comparison_of(causes=costs(weights_db=0.5), first=shared)
+        found = diagnose(dear, reference="x", refined=True)
+        assert "--scheme uint8" in found.what_to_do
+        assert "more like these pictures" in found.what_to_do
+        assert "qsr search-repdata" not in found.what_to_do
 
     @pytest.mark.parametrize(("count", "few"), [(3, True), (4, False)])
     def test_few_pictures(self, count, few):
