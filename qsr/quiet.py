@@ -64,9 +64,10 @@ def restore_stderr() -> None:
     Ctrl-C that comes while a block begins or ends can leave it swapped, and nobody to restore it.
     """
     global _swap  # noqa: PLW0603 (there is one standard error in a process)
-    if _swap is not None:
-        os.dup2(_swap.saved, _STDERR)
-        _swap = None
+    with _lock:
+        if _swap is not None:
+            os.dup2(_swap.saved, _STDERR)
+            _swap = None
 
 
 def _entered() -> tuple[_Swap, int]:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 import skimage.data
+import typer
 from PIL import Image
+
+from qsr.cli.app import build_app
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -26,6 +29,19 @@ def project(tmp_path, monkeypatch, trained_xcat):
         Image.fromarray(crop).save(tmp_path / f"photos/{name}.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+COMMANDS = re.findall(r"^qsr [a-z].*(?:\\\n.*)*", README.read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_options_exist(line):
+    """Every option that the README gives a command is one of that command."""
+    words = line.replace("\\\n", " ").partition("#")[0].split()
+    command = typer.main.get_command(build_app()).commands[words[1]]
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    asked = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert asked <= known | {"--debug", "--help"}
 
 
 def test_there_is_one():

@@ -109,7 +109,9 @@ class _LocalProcesses(ProcessPoolExecutor):
         holds fails instead of waiting for ever, and this process for it. Later releases of Python
         3.11 do so themselves (github.com/python/cpython/issues/94777).
         """
-        self._call_queue._reader.close()  # type: ignore[attr-defined]  # noqa: SLF001
+        queue = getattr(self, "_call_queue", None)
+        if queue is not None:  # else it is shut down already
+            queue._reader.close()  # noqa: SLF001
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,20 @@
 """Quantization-aware training: from a float network and a recipe to an integer model."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from qsr.calibration import Ranges, quantize, write_litert_json
 from qsr.data.bundled import write_bundled
-from qsr.data.decoded import DecodedPairs
 from qsr.data.layouts import has_split
-from qsr.errors import ImageError, UsageError
+from qsr.errors import ImageError, ModelError, UsageError
 from qsr.evaluation import PsnrScore
 from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable_for_training
 from qsr.jobs.progress import Progress, silent
@@ -32,7 +33,7 @@ from qsr.quiet import import_tensorflow
 from qsr.tflite.files import write_model
 from qsr.tflite.fold import fold_copies
 from qsr.tflite.graph import Graph
-from qsr.tflite.runtime import inspect_model
+from qsr.tflite.runtime import Image, inspect_model
 from qsr.training.images import ListedImages, TrainingImages, claimed_images
 from qsr.training.recipe import Recipe, smoke_size
 from qsr.training.recipe_files import load_recipe
@@ -61,7 +62,8 @@ class QatReport:
     Attributes:
         recipe: name of the recipe.
         float_model: path of the float network that training started from.
-        ptq_model: path of its integer model with the ranges that training started from.
+        ptq_model: path of its integer model with the ranges that training started from, weights
+            rounded as those of ``qat_model``; of a search, its own integer model.
         qat_model: path of the integer model that was trained.
         model: path of the better of the two on the validation images.
         trained_float_model: path of the float network after training.
@@ -69,14 +71,15 @@ class QatReport:
             elsewhere, and its tensors have names of their own.
         steps: steps of training.
         resumed_from: the step that this run started at.
-        best_step: the step that the kept weights are of.
+        best_step: the step that the kept weights are of: the best on the validation images, before
+            weights were rounded.
         equalized: whether the network's channels were equalized first.
         equalization_gain_db: by how much closer the equalized network's integer model comes to the
             float network's pictures, as PSNR; None if no layer can be equalized, or if training
             started from a search.
         fp32_psnr_db: of the float network at first, rounded to 8 bits.
         rounding: what rounding the trained weights for what layers give gave over rounding each to
-            the nearest, on the validation images.
+            the nearest, on the validation images; kept unless it hurts.
         ptq_psnr_db: of ``ptq_model``.
         qat_psnr_db: of ``qat_model``. The validation images chose the step that it is of.
         validation_images: number of images.
@@ -261,6 +264,13 @@ def _trained(
     from qsr.quantization.qat import load_weights, quantization_aware_model, save_weights
     from qsr.quantization.trainable import trainable_model
 
+    least = inspect_model(network.model, source=network.source).smallest_side
+    pictures = middles_of(images.training, least)
+    if not pictures:
+        raise ImageError(
+            f"no training image has {least} LR pixels a side, which {network.source} needs to be "
+            "measured; give larger ones"
+        )
     start = measured_start(network, images.training, out / "start", on_progress)
     strategy = distribution(None, tuning.training.batch_size)
     with strategy.scope():
@@ -272,15 +282,18 @@ def _trained(
         strategy=strategy,
         save=save_weights,
         suffix=".npz",
-        teacher=lambda: trainable_model(Graph(start.model)).keras,
+        teacher=None if hr_weight == 1 else lambda: trainable_model(Graph(start.model)).keras,
         hr_weight=hr_weight,
     )
     result = train_network(trainee, tuning, images, out, on_progress=on_steps)
     load_weights(aware.keras, result.best_model)
     trained, ranges = aware.exported()
-    ptq = network.integer or quantize(start.model, start.ranges)
     score = PsnrScore(images.validation)
-    qat, rounding = _rounded(trained, ranges, images.training, Judges(score, None))
+    judges = Judges(score, None, value=fmean)
+    ptq = network.integer or _integer(start.model, start.ranges, pictures, judges)[0]
+    on_progress("round weights", 1, 2)
+    qat, rounding = _integer(trained, ranges, pictures, judges)
+    on_progress("round weights", 2, 2)
     check_integer(qat, tuning.name)
     folder = RunFolder(out)
     contents = [network.model, *(one if keep_clip else fold_copies(one) for one in (ptq, qat))]
@@ -318,15 +331,16 @@ def _trained(
     )
 
 
-def _rounded(
-    trained: bytes, ranges: Ranges, images: DecodedPairs, judges: Judges
+def _integer(
+    model: bytes, ranges: Ranges, pictures: Sequence[Image], judges: Judges
 ) -> tuple[bytes, Step]:
-    """Quantize a float model, and round its weights for what layers give, if that surely helps."""
-    plain = quantize(trained, ranges)
-    least = inspect_model(trained).smallest_side
-    rounded = round_weights(trained, plain, middles_of(images, least))
+    """Quantize a float model, and round its weights for what layers give unless that hurts."""
+    plain = quantize(model, ranges)
+    rounded = None
+    with suppress(ModelError):
+        rounded = round_weights(model, plain, pictures)
     step = judged(ROUNDED, plain, rounded, judges)
-    return (rounded if step.kept else plain), step
+    return (rounded if step.kept and rounded is not None else plain), step
 
 
 def _kept_network(tuning: Recipe, trained: bytes, path: Path) -> Path | None:

@@ -21,6 +21,7 @@ def qat_page(report: QatReport, origin: Origin) -> Page:
     log = read_log(report.model.parent)
     drops = [report.fp32_psnr_db - psnr for psnr in (report.ptq_psnr_db, report.qat_psnr_db)]
     gain = report.qat_psnr_db - report.ptq_psnr_db
+    plural = "" if report.validation_images == 1 else "s"
     helped = (
         f"Training with the errors of 8 bits gave {gain:.4f} dB"
         if gain > 0
@@ -51,7 +52,7 @@ def qat_page(report: QatReport, origin: Origin) -> Page:
     return Page(
         title=f"Quantization-aware training of {report.recipe}",
         lead=(
-            ("result", f"{helped} on {report.validation_images} validation images."),
+            ("result", f"{helped} on {report.validation_images} validation image{plural}."),
             ("integer model", str(report.model)),
         ),
         sections=sections,
@@ -70,6 +71,7 @@ def _facts(report: QatReport) -> Facts:
         ("PSNR after", f"{report.qat_psnr_db:.3f} dB"),
         ("steps", f"{report.steps:,}, the best after {report.best_step:,}"),
         ("channels equalized", "yes" if report.equalized else "no"),
+        ("weights rounded for what layers give", "yes" if report.rounding.kept else "no"),
         ("time of training", f"{report.seconds:.0f} s"),
     ]
     return Facts(tuple(items))

@@ -197,14 +197,27 @@ def _candidates(images: DecodedPairs) -> list[_DecodedImage]:
 def _measured(
     model: bytes, pictures: Sequence[Image], source: str, on_progress: Progress
 ) -> Ranges:
-    """Return a model's ranges on pictures; what is added to a picture gets the picture's step."""
+    """Return a model's ranges on pictures; what is added to a picture gets the picture's step.
+
+    Not if it reaches more than twice as far as that step allows: then too much were cut off.
+    """
     table = collect(
         model,
         {str(index): lr for index, lr in enumerate(pictures)},
         on_image=lambda done: on_progress("measure ranges", done, len(pictures)),
         source=source,
     )
-    return table.merged().with_known(picture_addends(Graph(model, source=source)))
+    ranges = table.merged()
+    span_of = dict(
+        zip(ranges.tensors, zip(ranges.minimum, ranges.maximum, strict=True), strict=True)
+    )
+    return ranges.with_known(
+        {
+            name: (low, high)
+            for name, (low, high) in picture_addends(Graph(model, source=source)).items()
+            if name in span_of and 2 * low <= span_of[name][0] and span_of[name][1] <= 2 * high
+        }
+    )
 
 
 def _keep(folder: RunFolder, original: bytes, found: Equalization, ranges: Ranges) -> None:
@@ -235,6 +248,8 @@ def _check_network(model: bytes, recipe: Recipe, source: str) -> None:
     )
     if found != expected:
         raise UsageError(f"{source}: not the {recipe.network} of {recipe.name}; give its own --run")
+    if (white := inspect_model(model, source=source).value_max) != 1:
+        raise UsageError(f"{source}: takes pictures of 0 to {white:g}; only 0 to 1 can be trained")
 
 
 def _converted(recipe: Recipe, weights: Path) -> bytes:

@@ -1,9 +1,9 @@
 """What 8 bits will do to a network, while it is trained: quantizers for tfmot.
 
 Activations are rounded to their grids in every step, and gradients pass the rounding as if it were
-not there. Their ranges are trained as well (Esser et al., 2020, "Learned Step Size Quantization";
-with a zero point: Bhalgat et al., 2020, "LSQ+", section 3). Weights are not rounded here: they are
-after training, once, and together (:mod:`qsr.quantization.weight_rounding`).
+not there. Their ranges can be trained as well (Esser et al., 2020, "Learned Step Size
+Quantization"; with a zero point: Bhalgat et al., 2020, "LSQ+", section 3). Weights are not rounded
+here: they are after training, once, and together (:mod:`qsr.quantization.weight_rounding`).
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def fake_quantize(
 
 
 class RangeQuantizer(tfmot.quantizers.Quantizer):
-    """Gives an activation the grid of a range that is trained with the network, or is known.
+    """Gives an activation the grid of a range that is trained with the network, or stays.
 
     What is trained of an end is the logarithm of its growth, enlarged: so an optimizer whose steps
     suit weights moves ranges by shares of what they are, and no end ever changes its sign.

@@ -25,7 +25,8 @@ class SharedGrid:
         tensors: their names.
         minimum: smallest value, in real units, 0 or below.
         maximum: largest value, 0 or above.
-        fixed: whether the range is known beforehand: that of a picture, or of TANH.
+        fixed: whether the range is known beforehand: that of a picture, or of TANH; in training,
+            whether it stays for any reason.
     """
 
     tensors: tuple[str, ...]

@@ -101,7 +101,7 @@ class Trainee:
         strategy: shares each batch among devices.
         save: writes the network, or its weights, to a file.
         suffix: of the names of such files.
-        teacher: makes the network whose pictures are the targets, in place of HR; None for HR.
+        teacher: makes a network whose pictures are the targets; None for HR.
         hr_weight: with a teacher, how far targets are moved from its pictures towards HR: 0 to 1.
     """
 

@@ -18,7 +18,7 @@ from qsr.jobs.qat import QatReport
 from qsr.jobs.qat_page import qat_page
 from qsr.jobs.repdata_report import ModelScore, RepdataReport, Singles
 from qsr.jobs.search_page import search_page
-from qsr.jobs.steps import Step
+from qsr.jobs.steps import ROUNDED, Step
 from qsr.jobs.table_page import table_page
 from qsr.jobs.table_report import Measured, ScoredSet, TableReport, TableRow
 from qsr.reports import page_html
@@ -161,6 +161,7 @@ def training(tmp_path):
         best_step=40,
         equalized=True,
         equalization_gain_db=1.2,
+        rounding=Step(ROUNDED, 0.01, None, kept=True),
         fp32_psnr_db=30.0,
         ptq_psnr_db=29.9,
         qat_psnr_db=29.98,

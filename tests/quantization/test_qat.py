@@ -64,7 +64,7 @@ def test_untrained_export(request, aware_model, photographs, name):
 
 
 @pytest.mark.parametrize("name", ["espcn", "fsrcnn"])
-def test_steps_bring_the_integer_model_closer(aware_model, photographs, name):
+def test_steps_bring_rounded_activations_closer(aware_model, photographs, name):
     """Trained against the float model, the exported model comes closer to it in all but weights."""
     model = convert_keras(load(pretrained_path(name)))
     ranges = collect(model, photographs).merged()
@@ -143,6 +143,28 @@ def test_addend_of_the_picture_stays(trained_xcat, aware_model, photographs, tra
     for tensors, span in before.items():
         stays = addend in tensors or not train_ranges
         assert (after[tensors] == span) == stays
+
+
+def test_ranges_that_stay_are_quantized_as_given(trained_xcat, aware_model, photographs):
+    """A search may move the range of one tensor of a grid alone; its integer grids stay, and count.
+
+    The range of the first convolution, which a split passes on, is made narrower.
+    """
+    graph = Graph(trained_xcat)
+    ranges = collect(trained_xcat, photographs).merged()
+    name = graph.tensors[graph.operators[0].outputs[0]].name
+    top = float(ranges.maximum[ranges.tensors.index(name)])
+    moved = ranges.with_known({name: (0.0, 0.85 * top)})
+    aware = aware_model(trained_xcat, moved, train_ranges=False)
+    integer = Graph(quantize(*aware.exported()))
+    before = Graph(quantize(trained_xcat, moved))
+    for one, other in zip(integer.activations, before.activations, strict=True):
+        assert (one.scale, one.zero_point) == (other.scale, other.zero_point)
+    steps = {tensor.name: float(tensor.scale[0]) for tensor in before.activations}
+    assert steps[name] == pytest.approx(0.85 * top / 255, rel=1e-5)
+    for grid in aware.grids:
+        for tensor in steps.keys() & set(grid.tensors):
+            assert grid.maximum - grid.minimum == pytest.approx(255 * steps[tensor], rel=1e-5)
 
 
 def pictures_of(model, photographs):
