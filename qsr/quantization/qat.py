@@ -62,8 +62,8 @@ def quantization_aware_model(
 
     Every activation is rounded to TFLite's grid in every step, and so are the kernels of
     TRANSPOSE_CONV and the slopes of PRELU; other weights are to be rounded after training
-    (:func:`qsr.quantization.weight_rounding.round_weights`). The grids of input and output are those
-    of a picture and stay. So does the range of what is added to a picture: a step near the
+    (:func:`qsr.quantization.weight_rounding.round_weights`). The grids of input and output are
+    those of a picture and stay. So does the range of what is added to a picture: a step near the
     picture's is best there (:func:`picture_addends`), and a gradient does not see why. A frozen
     nearest-neighbour kernel stays, too.
 
