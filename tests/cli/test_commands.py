@@ -248,7 +248,7 @@ class TestOthers:
         assert str(tmp_path / "run/model.keras") in said.out
         report = parsed(qsr(*words, "--out", tmp_path / "run", "--json").out)
         assert report["model"] == str(tmp_path / "run/model.keras")
-        assert f"{report['validation_psnr_db']:.3f} dB RGB on 1 validation images" in said.out
+        assert f"{report['validation_psnr_db']:.3f} dB RGB on 1 validation image after" in said.out
         photo = photos / "validation/coffee.png"
         assert qsr("upscale", report["model"], photo, "-o", tmp_path / "out").code == 0
 
