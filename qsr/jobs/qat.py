@@ -133,9 +133,9 @@ def qat_from_recipe(
     trained; input and output keep the grid of a picture. Stopped at any time, the same call goes
     on.
 
-    Activations are rounded in training. Weights of convolutions are rounded after it, for what
-    layers give (:mod:`qsr.quantization.weight_rounding`), which leaves less error than training
-    does that meets a new grid of weights in every step.
+    Activations are rounded in training, weights are not: they are rounded after it, for what layers
+    give (:mod:`qsr.quantization.weight_rounding`), which leaves less error than training does that
+    meets a new grid of weights in every step.
 
     Args:
         recipe: name of a shipped recipe, or the path of a ``.toml`` file.

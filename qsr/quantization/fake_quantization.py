@@ -2,9 +2,8 @@
 
 Activations are rounded to their grids in every step, and gradients pass the rounding as if it were
 not there. Their ranges can be trained as well (Esser et al., 2020, "Learned Step Size
-Quantization"; with a zero point: Bhalgat et al., 2020, "LSQ+", section 3). Weights of convolutions
-are not rounded here: they are after training, once, and together
-(:mod:`qsr.quantization.weight_rounding`). What that leaves alone is rounded in every step.
+Quantization"; with a zero point: Bhalgat et al., 2020, "LSQ+", section 3). Weights are not rounded
+here: they are after training, once, and together (:mod:`qsr.quantization.weight_rounding`).
 """
 
 from collections.abc import Mapping
@@ -118,82 +117,28 @@ class RangeQuantizer(tfmot.quantizers.Quantizer):
         }
 
 
-class WeightQuantizer(tfmot.quantizers.Quantizer):
-    """Gives weights TFLite's symmetric grid of -127 to 127: that of their largest magnitude.
-
-    Unlike the toolkit's own, it follows the weights of the very step, in evaluation too.
-
-    Args:
-        per_channel: a scale for each place of the last axis; one for all weights if not.
-    """
-
-    def __init__(self, *, per_channel: bool) -> None:
-        self.per_channel = per_channel
-
-    def build(self, tensor_shape: Any, name: str, layer: tf_keras.layers.Layer) -> dict[str, Any]:
-        """Create nothing: the grid follows from the weights."""
-        del tensor_shape, name, layer
-        return {}
-
-    def __call__(
-        self,
-        inputs: tf.Tensor,
-        training: bool,  # noqa: FBT001 (as the toolkit calls it)
-        weights: Any,
-        **_: Any,
-    ) -> tf.Tensor:
-        """Round the weights to their grid."""
-        del training, weights
-        axes = list(range(len(inputs.shape) - 1)) if self.per_channel else None
-        largest = tf.maximum(tf.stop_gradient(tf.reduce_max(tf.abs(inputs), axes)), _LEAST_SPAN)
-        rounded = (
-            tf.quantization.fake_quant_with_min_max_vars_per_channel
-            if self.per_channel
-            else tf.quantization.fake_quant_with_min_max_vars
-        )
-        return rounded(inputs, -largest, largest, narrow_range=True)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds this quantizer."""
-        return {"per_channel": self.per_channel}
-
-
 class OperatorConfig(tfmot.QuantizeConfig):
-    """Says to the toolkit what of an operator is rounded: its result, and some kernels or slopes.
+    """Says to the toolkit what of an operator is rounded: its result.
 
     Args:
-        weights: whether the first weight is rounded: a kernel with a grid for each output channel,
-            or slopes with one for all. Biases have 32 bits.
-        per_channel: which of the two.
         grid: number of the result's grid.
         minimum: smallest value of the result's range.
         maximum: its largest.
         fixed: whether that range stays.
     """
 
-    def __init__(
-        self,
-        *,
-        weights: bool,
-        per_channel: bool,
-        grid: int,
-        minimum: float,
-        maximum: float,
-        fixed: bool,
-    ) -> None:
-        self.weights, self.per_channel, self.grid = weights, per_channel, grid
+    def __init__(self, *, grid: int, minimum: float, maximum: float, fixed: bool) -> None:
+        self.grid = grid
         self.minimum, self.maximum, self.fixed = minimum, maximum, fixed
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
-        """Name what is rounded of the weights."""
-        if not self.weights:
-            return []
-        return [(layer.values[0], WeightQuantizer(per_channel=self.per_channel))]
+        """Name no weight: they are rounded after training."""
+        del layer
+        return []
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
-        """Let the layer compute with rounded weights."""
-        if self.weights:
-            layer.values = [quantize_weights[0], *layer.values[1:]]
+        """Change nothing."""
+        del layer, quantize_weights
 
     def get_activations_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
         """Name no activation: those that are fused are part of the operator."""
@@ -212,8 +157,6 @@ class OperatorConfig(tfmot.QuantizeConfig):
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this description."""
         return {
-            "weights": self.weights,
-            "per_channel": self.per_channel,
             "grid": self.grid,
             "minimum": self.minimum,
             "maximum": self.maximum,
@@ -223,9 +166,6 @@ class OperatorConfig(tfmot.QuantizeConfig):
 
 def quantization_aware(trainable: TrainableModel, grids: tuple[SharedGrid, ...]) -> tf_keras.Model:
     """Return a copy of a model that rounds activations as its integer model will.
-
-    So it does the weights that :func:`qsr.quantization.weight_rounding.round_weights` leaves alone:
-    kernels of TRANSPOSE_CONV and slopes of PRELU.
 
     Args:
         trainable: the float model.
@@ -243,8 +183,6 @@ def quantization_aware(trainable: TrainableModel, grids: tuple[SharedGrid, ...])
         grid = grid_of.get(graph.tensors[operator.outputs[0]].name)
         if grid is not None:
             configs[layer_name(operator)] = OperatorConfig(
-                weights=operator.kind in {"TRANSPOSE_CONV", "PRELU"},
-                per_channel=operator.kind != "PRELU",
                 grid=grids.index(grid),
                 minimum=grid.minimum,
                 maximum=grid.maximum,
@@ -263,7 +201,6 @@ def quantization_aware(trainable: TrainableModel, grids: tuple[SharedGrid, ...])
             "OperatorLayer": OperatorLayer,
             "OperatorConfig": OperatorConfig,
             "RangeQuantizer": RangeQuantizer,
-            "WeightQuantizer": WeightQuantizer,
         }
     ):
         token = _ends_of_grids.set({})

@@ -38,7 +38,7 @@ class QuantizationAwareModel:
         """Return the float ``.tflite`` model with the weights of now, and the ranges of now.
 
         Quantizing the one with the other gives the integer model that was trained, but for the
-        rounding of weights that were trained unrounded.
+        rounding of its weights, which were trained unrounded.
         """
         weights, spans = {}, {}
         graph = self.trainable.graph
@@ -60,11 +60,11 @@ def quantization_aware_model(
 ) -> QuantizationAwareModel:
     """Make a model that can be trained with quantization in mind.
 
-    Every activation is rounded to TFLite's grid in every step, and so are the kernels of
-    TRANSPOSE_CONV and the slopes of PRELU; other weights are to be rounded after training
-    (:func:`qsr.quantization.weight_rounding.round_weights`). The grids of input and output are
-    those of a picture and stay. So does the range of what is added to a picture: a step near the
-    picture's is best there (:func:`picture_addends`), and a gradient does not see why. A frozen
+    Every activation is rounded to TFLite's grid in every step. Weights are to be rounded after
+    training (:func:`qsr.quantization.weight_rounding.round_weights`; kernels of TRANSPOSE_CONV and
+    slopes of PRELU the quantizer rounds to the nearest). The grids of input and output are those of
+    a picture and stay. So does the range of what is added to a picture: a step near the picture's
+    is best there (:func:`picture_addends`), and a gradient does not see why. A frozen
     nearest-neighbour kernel stays, too.
 
     Args:

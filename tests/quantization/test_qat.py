@@ -39,9 +39,9 @@ def test_rounds_as_the_integer_model_does(request, aware_model, photographs, nam
 
 
 def with_float_weights(model, integer):
-    """Return an integer model as a float one that rounds all but the weights of CONV_2D."""
+    """Return an integer model as a float one that rounds all activations, but no weight."""
     graphs = Graph(model), Graph(integer)
-    kinds = {"CONV_2D"}
+    kinds = {"CONV_2D", "TRANSPOSE_CONV", "PRELU"}
     theirs, ours = ([one for one in graph.operators if one.kind in kinds] for graph in graphs)
     weights = {
         index: graphs[0].constant(twin)
