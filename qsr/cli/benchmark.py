@@ -7,7 +7,7 @@ import typer
 
 from qsr.cli.intervals import with_interval
 from qsr.cli.options import Json, SkipBadImages
-from qsr.cli.output import print_json, print_skipped, print_table, shown_progress
+from qsr.cli.output import counted, print_json, print_skipped, print_table, shown_progress
 from qsr.cli.sizes import height_and_width
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _print(report: "BenchmarkReport") -> None:
     if not report.no_score:
         columns += ["challenge\nscore"]
     print_table(
-        f"{report.device}, {through}, {_counted(report.threads, 'thread')}: input {width}x{height}",
+        f"{report.device}, {through}, {counted(report.threads, 'thread')}: input {width}x{height}",
         columns,
         [_row(model, report) for model in report.models],
     )
@@ -151,10 +151,10 @@ def _row(model: "ModelTime", report: "BenchmarkReport") -> list[str]:
 
 def _notes(report: "BenchmarkReport") -> list[str]:
     """Say what a reader has to know of the times and the scores, one line each."""
-    ran = f"each model ran {_counted(report.runs, 'time')}, in turns with the others"
+    ran = f"each model ran {counted(report.runs, 'time')}, in turns with the others"
     notes = [f"{ran}; a ratio is the median of those of the rounds"]
     if report.data is not None:
-        notes.append(f"PSNR: mean over {_counted(report.images, 'image')} of {report.data}")
+        notes.append(f"PSNR: mean over {counted(report.images, 'image')} of {report.data}")
     if report.no_score:
         notes.append(f"no challenge score: {report.no_score}")
     elif not all(model.quantized for model in report.models):
@@ -174,7 +174,3 @@ def _notes_on_phone(model: "ModelTime") -> list[str]:
     if not how.are_medians:
         notes.append(f"{model.model}: this benchmark_model prints means, no medians")
     return notes
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -134,3 +134,8 @@ def print_skipped(skipped: Sequence[str]) -> None:
     """Name the images that were left out, on standard error."""
     for line in skipped:
         sys.stderr.write(f"left out: {line}\n")
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words, such as ``1 image`` or ``2 images``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

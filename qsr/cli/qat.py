@@ -19,7 +19,7 @@ from qsr.cli.options import (
     TrainingData,
     TrainingValidation,
 )
-from qsr.cli.output import print_json, print_next, shown_progress, steps_shown
+from qsr.cli.output import counted, print_json, print_next, shown_progress, steps_shown
 from qsr.cli.pages import check_page, write_page
 from qsr.cli.steps import words_of
 
@@ -101,10 +101,9 @@ def qat(
     if json:
         print_json(report)
         return
-    plural = "" if report.validation_images == 1 else "s"
     drops = [report.fp32_psnr_db - psnr for psnr in (report.ptq_psnr_db, report.qat_psnr_db)]
     typer.echo(
-        f"{report.validation_images} validation image{plural}, RGB: "
+        f"{counted(report.validation_images, 'validation image')}, RGB: "
         f"FP32 {report.fp32_psnr_db:.3f} dB; "
         f"UINT8 {report.ptq_psnr_db:.3f} dB before training (drop {drops[0]:.4f}), "
         f"{report.qat_psnr_db:.3f} dB after {report.best_step:,} of {report.steps:,} steps "

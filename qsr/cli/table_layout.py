@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qsr.cli.output import counted
 from qsr.jobs.table_report import NOT_TRAINED
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _notes_on_measuring(report: "TableReport") -> list[str]:
         height, width = report.lr_size
         found.append(
             f"ms: the paper's on a Mali-G71 MP2; ours of the UINT8 model on {report.host}, "
-            f"{_counted(report.threads, 'thread')}, input {width}x{height}: the median, ± half of "
+            f"{counted(report.threads, 'thread')}, input {width}x{height}: the median, ± half of "
             "what lies between the quartiles; each score is with its own ms"
         )
     found += [
@@ -271,11 +272,7 @@ def _missing(row: "TableRow") -> str:
 
 
 def _described(images: "ScoredSet") -> str:
-    return f"{images.name} ({_counted(images.images, 'image')})"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{images.name} ({counted(images.images, 'image')})"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -15,7 +15,7 @@ from qsr.cli.options import (
     TrainingData,
     TrainingValidation,
 )
-from qsr.cli.output import print_json, print_next, shown_progress, steps_shown
+from qsr.cli.output import counted, print_json, print_next, shown_progress, steps_shown
 
 _MOST_LOST_DB = 0.5
 """Between the best checkpoint and the last weights; more is told."""
@@ -76,10 +76,9 @@ def train(
     if json:
         print_json(result)
         return
-    plural = "" if result.validation_images == 1 else "s"
     typer.echo(
-        f"{result.model}: {result.validation_psnr_db:.3f} dB RGB on {result.validation_images} "
-        f"validation image{plural} after {result.steps:,} steps\n"
+        f"{result.model}: {result.validation_psnr_db:.3f} dB RGB on "
+        f"{counted(result.validation_images, 'validation image')} after {result.steps:,} steps\n"
         f"{result.best_model}: {result.best_validation_psnr_db:.3f} dB, the best checkpoint, after "
         f"{result.best_step:,} steps"
     )
