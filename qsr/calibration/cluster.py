@@ -1,9 +1,10 @@
 """Work on an existing Dask cluster, behind the standard ``concurrent.futures.Executor``.
 
-What tasks share is sent once and then kept by every worker on its own account: Dask drops copies
-of data that nobody asks for at the moment (its active memory manager, on by default), and would
-send them again and again. So each worker holds the value under a key of its own; a worker that
-joins later, or a restarted one, says that it has not got it, and is given it with that task.
+What tasks share is sent to one worker; each fetches it once and keeps it on its own account:
+Dask drops copies of data that nobody asks for at the moment (its active memory manager, on by
+default), and would send them again and again. So each worker holds the value under a key of its
+own; one that has not got it yet, as it joined later or was restarted, says so when a task needs it,
+and that task waits until it has.
 """
 
 import asyncio
@@ -242,7 +243,7 @@ class ClusterExecutor(Executor):
             future.release()  # Dask forgets it, and does not start it if it has not yet
 
     async def _send_to_all(self, held: "_Held") -> None:
-        """Send a value to the workers that there are, and have each keep it."""
+        """Send a value to one worker, and have each of those that there are fetch and keep it."""
         workers = set(await self._client.nthreads())
         if not workers <= self._fit:  # Dask waits for ever for a worker that cannot unpickle it
             await _refuse_unfit(self._client, self._address)
@@ -252,7 +253,10 @@ class ClusterExecutor(Executor):
             self._place(held.token, worker)
 
     async def _scattered(self, held: "_Held", workers: list[str]) -> "DaskFuture":
-        """Send a value to some workers, or to those that are left if one of them dies meanwhile."""
+        """Send a value to one of some workers, or to any that is left when they are gone.
+
+        Not to all of them at once: Dask may drop such copies before their workers keep them.
+        """
         for _ in range(_ATTEMPTS):
             self._refuse_lost_scheduler()
             key = f"qsr-shared-{uuid4().hex}"
@@ -260,7 +264,7 @@ class ClusterExecutor(Executor):
             if left:
                 with suppress(OSError, KeyError, ValueError):  # OSError: TimeoutError is one too
                     sent = await self._client.scatter(
-                        {key: held}, workers=left, broadcast=True, asynchronous=True
+                        {key: held}, workers=left[:1], asynchronous=True
                     )
                     return sent[key]
             workers = list(self._fit)

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import dask
 import distributed
 import numpy as np
 import pytest
@@ -186,6 +187,18 @@ class TestShared:
             for value in (*values, *values):
                 assert_all_done(value, executor)
         assert arrivals(calls) == arrivals(other) == dict.fromkeys(pids(two), 1)
+
+    def test_copies_dropped_at_once(self, start, tmp_path):
+        """A value comes to each worker once, however soon Dask drops copies it made."""
+        folders = [tmp_path / str(index) for index in range(20)]
+        with dask.config.set({"distributed.scheduler.active-memory-manager.interval": "1ms"}):
+            local = start(2)
+        with cluster(local.scheduler_address) as executor:
+            for folder in folders:
+                folder.mkdir()
+                assert_all_done(Traveller(folder), executor)
+        once = dict.fromkeys(pids(local), 1)
+        assert [arrivals(folder) for folder in folders] == [once] * len(folders)
 
     def test_back_from_disk(self, two, calls):
         """A worker short of memory, that put the value on its disk, goes on with it."""
