@@ -127,6 +127,25 @@ def fsrcnn(fsrcnn_keras):
 
 
 @pytest.fixture(scope="session")
+def small_green():
+    """A float network x3 that repeats pixels through three features; green is a quarter there.
+
+    Features of black are not 0, so that no grid but that of the picture holds them exactly.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    picture = tf_keras.Input((None, None, 3))
+    features = tf_keras.layers.Conv2D(3, 1, activation="relu")(picture)
+    result = tf_keras.layers.Conv2D(27, 1)(features)
+    model = tf_keras.Model(picture, tf.nn.depth_to_space(result, 3))
+    smaller, black = np.diag([1, 1 / 4, 1]), np.full(3, 0.1)
+    larger = np.tile(np.linalg.inv(smaller), 9)
+    model.set_weights([smaller[None, None], black, larger[None, None], -black @ larger])
+    return _converted(model)
+
+
+@pytest.fixture(scope="session")
 def uneven_fsrcnn():
     """A float FSRCNN x3 that repeats pixels, plus noise; its channels differ in size up to 100x."""
     import tf_keras

@@ -88,6 +88,13 @@ def search_repdata(
             help="First rescale channels that share a grid, if that is seen to help.",
         ),
     ] = True,
+    split_channels: Annotated[
+        int,
+        typer.Option(
+            help="Then add so many channels at most: copies, half a step apart, of those that "
+            "rounding hurts most."
+        ),
+    ] = 0,
     clip_free: Annotated[
         bool,
         typer.Option(
@@ -166,6 +173,7 @@ def search_repdata(
             objective=objective,
             exact=exact,
             equalized=equalized,
+            split_channels=split_channels,
             clip_free=clip_free,
             refining=refining,
             keep_clip=keep_clip,

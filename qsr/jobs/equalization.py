@@ -3,19 +3,19 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from qsr.calibration import Scheme, collect, quantize
+from qsr.calibration import Scheme
 from qsr.calibration.provenance import model_hash
 from qsr.errors import ImageError
-from qsr.jobs.run_folder import RunFolder, write_in_run
-from qsr.metrics import RGB_SHAVE, counted_db, psnr_db
+from qsr.jobs.closeness import MOST_COMPARED, closer_db
+from qsr.jobs.run_folder import RunFolder, notes_in_run, write_in_run
 from qsr.quantization.equalize import equalize
 from qsr.quantization.weight_balance import balance_weights
 from qsr.tflite.files import write_model
-from qsr.tflite.runtime import Image, Runner
+from qsr.tflite.runtime import Image
 
 LEAST_GAIN_DB = 1.0
 """A smaller gain is not worth another float model, and may be chance."""
@@ -23,9 +23,6 @@ LEAST_GAIN_DB = 1.0
 MOST_IMAGES = 128
 """So many of the candidates tell what channels hold, spread over all of them: an extreme that none
 of them shows lets its channel share its grid badly."""
-
-_MOST_COMPARED = 32
-"""So many of those tell which model comes closer."""
 
 LARGEST_SIDE = 192
 """So many LR pixels of a picture along a side, from its middle: enough for what channels hold."""
@@ -92,12 +89,7 @@ def equalized_if_better(
         equalized = balance_weights(model, source=source)
     if equalized == model:
         return Equalization(model, model, None, kept=False)
-    pictures = pictures[:: -(-len(pictures) // _MOST_COMPARED)]
-    wanted = [Runner(model, source=source).upscale(lr) for lr in pictures]
-    plain, better = (
-        _closeness(one, pictures, wanted, scheme, source) for one in (model, equalized)
-    )
-    gain = better - plain
+    gain = closer_db(model, equalized, pictures, scheme, source=source)
     kept = gain >= LEAST_GAIN_DB
     return Equalization(model, equalized if kept else model, gain, kept)
 
@@ -121,7 +113,7 @@ def keep_equalization(folder: RunFolder, original: bytes, found: Equalization) -
 
 def another_was_equalized(folder: RunFolder, original: bytes) -> bool:
     """Whether the folder remembers equalizing, or leaving as it was, another float model."""
-    known = _notes(folder).get("original")
+    known = notes_in_run(folder.equalization).get("original")
     return known is not None and known != model_hash(original)
 
 
@@ -130,27 +122,15 @@ def equalized_before(folder: RunFolder, original: bytes) -> Equalization | None:
 
     None if nothing is known of it.
     """
-    entry = _notes(folder)
-    try:
-        hashes, gain_db = (entry["original"], entry["model"]), entry["gain_db"]
-        kept = bool(entry.get("kept", True))  # earlier versions wrote down no others
-        model = folder.float_model.read_bytes() if kept else original
-    except (OSError, KeyError):
+    entry = notes_in_run(folder.equalization)
+    if entry.get("original") != model_hash(original):
         return None
-    if hashes != (model_hash(original), model_hash(model)):
-        return None
-    if not (isinstance(gain_db, float) or (gain_db is None and not kept)):
+    kept = bool(entry.get("kept", True))  # earlier versions wrote down no others
+    model = folder.float_model_of(entry.get("model")) if kept else original
+    gain_db = entry.get("gain_db")
+    if model is None or not (isinstance(gain_db, float) or (gain_db is None and not kept)):
         return None
     return Equalization(original, model, gain_db, kept=kept)
-
-
-def _notes(folder: RunFolder) -> dict[str, Any]:
-    """Return what was written down in a run folder; nothing if it is not there, or damaged."""
-    try:
-        entry = json.loads(folder.equalization.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
 
 
 def equalization_notes(found: Equalization | None) -> tuple[str, ...]:
@@ -160,13 +140,13 @@ def equalization_notes(found: Equalization | None) -> tuple[str, ...]:
     if not found.kept:
         note = (
             "the network's channels were not equalized: the integer model of up to "
-            f"{_MOST_COMPARED} candidates would come {found.gain_db:+.2f} dB closer to it, and "
+            f"{MOST_COMPARED} candidates would come {found.gain_db:+.2f} dB closer to it, and "
             f"{LEAST_GAIN_DB:.0f} is asked for"
         )
         return (note,)
     note = (
         "the network's channels were equalized, which leaves its function alone: the integer model "
-        f"of up to {_MOST_COMPARED} candidates comes {found.gain_db:.2f} dB closer to it"
+        f"of up to {MOST_COMPARED} candidates comes {found.gain_db:.2f} dB closer to it"
     )
     return (note,)
 
@@ -193,25 +173,3 @@ def middles(candidates: Sequence[Candidate], least_side: int) -> tuple[Image, ..
             top, left = (max(0, side - largest) // 2 for side in lr.shape[:2])
             pictures.append(np.ascontiguousarray(lr[top : top + largest, left : left + largest]))
     return tuple(pictures)
-
-
-def _closeness(
-    model: bytes,
-    pictures: Sequence[Image],
-    wanted: Sequence[Image],
-    scheme: Scheme,
-    source: str,
-) -> float:
-    """Return the mean PSNR in dB between the integer model's pictures and those wanted."""
-    named = {str(index): lr for index, lr in enumerate(pictures)}
-    ranges = collect(model, named, source=source).merged()
-    runner = Runner(quantize(model, ranges, scheme, source=source), source=source)
-    found = (runner.upscale(lr) for lr in pictures)
-    return float(
-        np.mean(
-            [
-                counted_db(psnr_db(one, other, shave=RGB_SHAVE))
-                for one, other in zip(found, wanted, strict=True)
-            ]
-        )
-    )

@@ -9,9 +9,8 @@ from math import inf, isnan
 from qsr.calibration import Ranges, RangeTable, Scheme, Study, collect, quantize
 from qsr.calibration.study import Trial, best_of
 from qsr.errors import ModelError, UsageError
-from qsr.jobs.equalization import Equalization
 from qsr.jobs.kept_results import KeptResults
-from qsr.jobs.steps import CORRECTED, EQUALIZED, FITTED, ROUNDED, TUNED, Judges, Step, judged
+from qsr.jobs.steps import CORRECTED, FITTED, ROUNDED, TUNED, Judges, Step, judged
 from qsr.quantization.bias_correction import correct_biases
 from qsr.quantization.fitted_ranges import count_values
 from qsr.quantization.weight_rounding import round_weights
@@ -173,20 +172,24 @@ def refined(
     return Refined(trial, model, ranges, tuple(steps))
 
 
-def equalization_gain(
-    found: Equalization,
+def network_gain(
+    step: str,
+    before: bytes,
+    after: bytes,
     scheme: Scheme,
     *,
     pictures: Sequence[Image],
     judges: Judges,
     source: str,
 ) -> Step:
-    """Say what equalization, which was kept before the search, gave on images that it never saw.
+    """Say what a change of the float model before the search gave on images that it never saw.
 
     Both float models are quantized with the ranges of the same pictures together.
 
     Args:
-        found: what was kept.
+        step: what was done to the float model, and kept.
+        before: content of the float ``.tflite`` file as it was.
+        after: the same after the step.
         scheme: how to quantize.
         pictures: LR ``(h, w, 3)`` ``uint8`` of candidates.
         judges: score a model on the images that chose and on those that confirm.
@@ -196,11 +199,11 @@ def equalization_gain(
         ModelError: a model cannot be run or quantized.
     """
     named = {str(number): picture for number, picture in enumerate(pictures)}
-    before, after = (
+    plain, other = (
         quantize(one, collect(one, named, source=source).merged(), scheme, source=source)
-        for one in (found.original, found.model)
+        for one in (before, after)
     )
-    return replace(judged(EQUALIZED, before, after, judges), kept=found.kept)
+    return replace(judged(step, plain, other, judges), kept=True)
 
 
 def _better(name: str, model: bytes, other: bytes | None, judges: Judges) -> tuple[bytes, Step]:

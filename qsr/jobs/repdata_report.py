@@ -107,6 +107,7 @@ class RepdataReport:
             found by their pixels. They may have helped to choose, and took no part in confirming.
         equalization: what equalizing the network's channels before the search gave; None if they
             were not, or if nothing was to be done after the search either.
+        splitting: what splitting channels before the search gave; None as there.
         refinements: what was done to the chosen model after the search, and what each step gave.
         removed: kinds of the integer model's operators that were removed, as they copy bytes.
         notes: one line on each thing that the user should know.
@@ -145,6 +146,7 @@ class RepdataReport:
     racing: Racing | None
     shared_images: tuple[str, ...]
     equalization: Step | None
+    splitting: Step | None
     refinements: tuple[Step, ...]
     removed: tuple[str, ...]
     notes: tuple[str, ...]
@@ -161,7 +163,8 @@ class RepdataReport:
 
 def steps_around(report: RepdataReport) -> tuple[Step, ...]:
     """Return what was done before the search and after it, and what each step gave."""
-    return (*((report.equalization,) if report.equalization else ()), *report.refinements)
+    before = (report.equalization, report.splitting)
+    return (*(step for step in before if step is not None), *report.refinements)
 
 
 def model_score(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qsr.atomic import locked, replacing, sweep
+from qsr.calibration.provenance import model_hash
 from qsr.errors import StudyError
 from qsr.jobs.records import plain
 
@@ -43,6 +44,25 @@ class RunFolder:
     def equalization(self) -> Path:
         """Whether the float model was equalized, and what it was before."""
         return self.path / "equalization.json"
+
+    @property
+    def splitting(self) -> Path:
+        """Whether channels of the float model were split, and what it was before."""
+        return self.path / "splitting.json"
+
+    @property
+    def unsplit_model(self) -> Path:
+        """The float model before its channels were split."""
+        return self.path / "model_unsplit_fp32.tflite"
+
+    def float_model_of(self, hash_: Any) -> bytes | None:
+        """Return the float model of a hash, if the folder has it: as it is, or before splitting."""
+        for path in (self.float_model, self.unsplit_model):
+            with suppress(OSError):
+                content = path.read_bytes()
+                if model_hash(content) == hash_:
+                    return content
+        return None
 
     @property
     def intensities(self) -> Path:
@@ -199,6 +219,15 @@ def write_in_run(path: Path, content: str | bytes, *, remedy: str = "make room")
         raise StudyError(
             f"{path}: cannot be written ({error.strerror}); {remedy} and run the same command again"
         ) from error
+
+
+def notes_in_run(path: Path) -> dict[str, Any]:
+    """Return what was written down in a file of a run folder; nothing if it is gone or damaged."""
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def newest_run(root: Path = RUNS) -> RunFolder | None:

@@ -60,12 +60,21 @@ from qsr.jobs.images import LEAST_LR_TO_SCORE, check_there, usable
 from qsr.jobs.kept_results import KeptResults, inputs_hash
 from qsr.jobs.models import load_float, short_name
 from qsr.jobs.progress import Progress, silent
-from qsr.jobs.refinement import Refining, equalization_gain, refined
+from qsr.jobs.refinement import Refining, network_gain, refined
 from qsr.jobs.repdata_report import Racing, RepdataReport, model_score, singles_of
 from qsr.jobs.run_folder import RUNS, RunFolder
 from qsr.jobs.scores import ScoreOrNan, shared_score
 from qsr.jobs.screen import screen_for
-from qsr.jobs.steps import Judges, Step
+from qsr.jobs.splitting import STAGE as SPLITTING
+from qsr.jobs.splitting import (
+    Splitting,
+    check_split,
+    keep_splitting,
+    split_before,
+    split_if_better,
+    splitting_notes,
+)
+from qsr.jobs.steps import EQUALIZED, SPLIT, Judges, Step
 from qsr.jobs.workers import checked_workers
 from qsr.metrics import RGB_SHAVE
 from qsr.tflite.files import write_model
@@ -88,6 +97,7 @@ class _Asked:
     objective: Objective
     exact: bool
     equalized: bool
+    split_channels: int
     clip_free: bool
     refining: Refining
     keep_clip: bool
@@ -109,6 +119,7 @@ def search_repdata(
     objective: str = "mean",
     exact: bool = False,
     equalized: bool = True,
+    split_channels: int = 0,
     clip_free: bool = False,
     refining: Refining | None = None,
     keep_clip: bool = False,
@@ -139,6 +150,8 @@ def search_repdata(
         exact: measure every candidate on every image; else those that cannot win are dropped early.
         equalized: rescale the float model's channels first, where that leaves its function alone,
             if its integer model then comes closer to it on the candidates.
+        split_channels: then add so many channels at most, copies of those that rounding hurts most
+            (:mod:`qsr.quantization.channel_splitting`), if integer models are better for it.
         clip_free: leave out the clip at the network's end, and scale and shift each candidate's
             intensities so that the output still spans exactly black to white
             (:mod:`qsr.quantization.clip_free`).
@@ -175,6 +188,7 @@ def search_repdata(
         raise UsageError("give --candidates and --validation with --confirmation")
     chosen_strategy = strategy_named(strategy) if isinstance(strategy, str) else strategy
     chosen_scheme = scheme_named(scheme, pin_io=pin_io)
+    check_split(split_channels, chosen_scheme)
     if refining is None:
         itself = isinstance(chosen_strategy, RangeStatistics)  # tunes what it finds
         refining = replace(Refining.every(chosen_scheme), tuned=not itself)
@@ -189,6 +203,7 @@ def search_repdata(
         objective=objective_named(objective),
         exact=exact,
         equalized=equalized,
+        split_channels=split_channels,
         clip_free=clip_free,
         refining=refining,
         keep_clip=keep_clip,
@@ -212,8 +227,10 @@ class _Search:
 
     asked: _Asked
     folder: RunFolder
+    original: bytes = b""
     skipped: list[str] = field(default_factory=list)
     equalization: Equalization | None = None
+    splitting: Splitting | None = None
     augmented: Augmented | None = None
     pictures: tuple[Image, ...] = ()
     stage_seconds: dict[str, float] = field(default_factory=dict)
@@ -225,15 +242,9 @@ class _Search:
             content = load_float(asked.model)
             if asked.clip_free:
                 content = without_output_clip(content, source=asked.model)
+            self.original = content
             facts = inspect_model(content, source=asked.model)
-            if asked.equalized:
-                self.equalization = equalized_before(folder, content)
-            if self.equalization is not None:
-                self._check_study(self.equalization.model)
-            elif not asked.equalized or another_was_equalized(folder, content):
-                self._check_study(content)
-            else:  # its model is not known before it is equalized again
-                self._check_study(None)
+            self._check_study(self._known_network(content))
         candidates, validation = asked.images or write_bundled(folder.photographs)
         candidate_pairs = self._pairs(candidates, facts, "check candidates")
         validation_pairs = self._pairs(validation, facts, "check validation images")
@@ -245,6 +256,8 @@ class _Search:
             check_quantizable(content, asked.scheme, source=asked.model)
         with self._stage("equalize"):
             content = self._equalized(content, candidate_pairs, facts)
+        with self._stage(SPLITTING):
+            content = self._split(content, candidate_pairs, facts)
             write_model(folder.float_model, content)
         with self._executor() as executor:
             with self._stage("decode validation images"):
@@ -275,6 +288,20 @@ class _Search:
         shutil.rmtree(folder.decoded_confirmation, ignore_errors=True)
         return replace(report, validation=str(validation.resolve()))
 
+    def _known_network(self, content: bytes) -> bytes | None:
+        """Return the float model that is searched for, if no work is needed to know it."""
+        asked, folder = self.asked, self.folder
+        if asked.equalized:
+            self.equalization = equalized_before(folder, content)
+            if self.equalization is not None:
+                content = self.equalization.model
+            elif not another_was_equalized(folder, content):
+                return None
+        if asked.split_channels:
+            self.splitting = split_before(folder, content, asked.split_channels)
+            return None if self.splitting is None else self.splitting.model
+        return content
+
     def _check_study(self, content: bytes | None) -> None:
         """Check that the folder holds no study of another model, or one done in another way."""
         asked = self.asked
@@ -302,9 +329,28 @@ class _Search:
                 least_side=max(facts.smallest_side, LEAST_LR_TO_SCORE),
                 source=asked.model,
             )
-            self._check_study(self.equalization.model)
+            if not asked.split_channels:  # else it is another model that is searched for
+                self._check_study(self.equalization.model)
             keep_equalization(self.folder, content, self.equalization)
         return self.equalization.model
+
+    def _split(self, content: bytes, pairs: Sequence[Pair], facts: ModelFacts) -> bytes:
+        """Return the float model with channels split, if that is asked for and pays."""
+        asked = self.asked
+        if not asked.split_channels:
+            return content
+        if self.splitting is None:
+            self.splitting = split_if_better(
+                content,
+                middles(pairs, max(facts.smallest_side, LEAST_LR_TO_SCORE)),
+                asked.scheme,
+                asked.split_channels,
+                source=asked.model,
+                on_progress=asked.on_progress,
+            )
+            self._check_study(self.splitting.model)
+            keep_splitting(self.folder, asked.split_channels, self.splitting)
+        return self.splitting.model
 
     def _searched(
         self,
@@ -320,13 +366,9 @@ class _Search:
             self._travelling(parts.confirmation, executor),
         )
         with self._stage("score the float model"):
-            fp32_confirming = self._fp32(content, confirming, facts, executor)
+            fp32_confirming = self._fp32(confirming, facts, executor)
             # The mean is the largest for the same model, whatever is taken off each image's score.
-            reference = (
-                None
-                if asked.objective == "mean"
-                else self._fp32(content, choosing, facts, executor)
-            )
+            reference = None if asked.objective == "mean" else self._fp32(choosing, facts, executor)
         io = asked.scheme.io
         integer_facts = replace(facts, input_dtype=io, output_dtype=io, quantized=True)
         race = None
@@ -396,7 +438,8 @@ class _Search:
                 source=asked.model,
                 on_model=lambda done: asked.on_progress("refine", done, asked.refining.models),
             )
-            equalized = self._equalization_gain(judges)
+            equalized = self._network_gain(EQUALIZED, self.equalization, judges)
+            split = self._network_gain(SPLIT, self.splitting, judges)
         changed = final.model != study.model
         scores = tuple(confirming_score(final.model)) if changed else confirmed.best
         chosen = model_score(final.trial, scores, fp32_confirming)
@@ -441,10 +484,12 @@ class _Search:
             shared_images=parts.shared,
             removed=written.removed,
             equalization=equalized,
+            splitting=split,
             refinements=final.steps,
             notes=(
                 *_notes(asked, facts, race),
                 *equalization_notes(self.equalization),
+                *splitting_notes(self.splitting),
                 *augmentation_notes(self.augmented),
             ),
             skipped=tuple(self.skipped),
@@ -460,12 +505,16 @@ class _Search:
             ),
         )
 
-    def _equalization_gain(self, judges: Judges) -> Step | None:
-        """Measure what equalization gave, where pictures are at hand for the steps after it."""
-        if self.equalization is None or not self.equalization.kept or not self.pictures:
+    def _network_gain(
+        self, step: str, found: Equalization | Splitting | None, judges: Judges
+    ) -> Step | None:
+        """Measure what a change of the network gave, where pictures are at hand for it."""
+        if found is None or not found.kept or not self.pictures:
             return None
-        return equalization_gain(
-            self.equalization,
+        return network_gain(
+            step,
+            found.original,
+            found.model,
             self.asked.scheme,
             pictures=self.pictures,
             judges=judges,
@@ -551,15 +600,11 @@ class _Search:
                 self._leave_out(pair.name, error)
 
     def _fp32(
-        self,
-        content: bytes,
-        pairs: Pairs,
-        facts: ModelFacts,
-        executor: Executor | None,
+        self, pairs: Pairs, facts: ModelFacts, executor: Executor | None
     ) -> tuple[float, ...]:
         """Return the float model's PSNR on each image, in dB."""
         return shared_score(
-            content,
+            self.original,
             score=PsnrScore(pairs, facts),
             images=len(pairs),
             executor=executor,
@@ -657,6 +702,8 @@ def _default_out(asked: _Asked) -> Path:
     described.append(asked.reader)
     if not asked.equalized:
         described.append("not equalized")
+    if asked.split_channels:
+        described.append(f"{asked.split_channels} channels added")
     if asked.clip_free:
         described.append("clip-free")
     paths = (*(asked.images or (None, None)), asked.confirmation)

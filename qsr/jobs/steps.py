@@ -10,12 +10,14 @@ from qsr.calibration.bootstrap import paired_bootstrap
 from qsr.jobs.kept_results import Score
 
 EQUALIZED = "equalized channels"
+SPLIT = "split channels"
 TUNED = "tuned ranges"
 ROUNDED = "rounded weights"
 FITTED = "fitted ranges"
 CORRECTED = "corrected biases"
 _NOTHING = {
     EQUALIZED: "no layers of this network can be equalized",
+    SPLIT: "no channel is worth a copy",
     TUNED: "no range is better for it",
     ROUNDED: "every weight is rounded best already",
     FITTED: "the ranges are these already",

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from qsr.tflite.graph import Graph, Operator
 from qsr.tflite.io_grid import ranges_tied_to_input, ranges_tied_to_output
 
-_KERNEL = 1
-_DATA = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 0, "TRANSPOSE_CONV": 2}
-_BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "TRANSPOSE_CONV": 3}
+KERNEL_PLACE = 1
+DATA_PLACE = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 0, "TRANSPOSE_CONV": 2}
+BIAS_PLACE = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "TRANSPOSE_CONV": 3}
 _FUSED = schema.ActivationFunctionType
 
 
@@ -39,12 +39,12 @@ class Chain:
     @property
     def first_kernel(self) -> int:
         """Tensor number of the first convolution's kernel."""
-        return self.first.inputs[_KERNEL]
+        return self.first.inputs[KERNEL_PLACE]
 
     @property
     def second_kernel(self) -> int:
         """Tensor number of the second's kernel, ``(out, height, width, in)``."""
-        return self.second.inputs[_KERNEL]
+        return self.second.inputs[KERNEL_PLACE]
 
     @property
     def bias(self) -> int | None:
@@ -68,7 +68,7 @@ def find_chains(graph: Graph) -> tuple[Chain, ...]:
 
 def bias_of(operator: Operator) -> int | None:
     """Return the tensor number of a convolution's bias; None if there is none."""
-    place = _BIAS.get(operator.kind)
+    place = BIAS_PLACE.get(operator.kind)
     if place is None or len(operator.inputs) <= place or operator.inputs[place] < 0:
         return None
     return operator.inputs[place]
@@ -76,10 +76,10 @@ def bias_of(operator: Operator) -> int | None:
 
 def _chain_from(graph: Graph, first: Operator) -> Chain | None:
     """Return the chain that an operator begins, or None."""
-    if first.kind not in _DATA or not is_own(graph, first, first.inputs[_KERNEL]):
+    if first.kind not in DATA_PLACE or not is_own(graph, first, first.inputs[KERNEL_PLACE]):
         return None
     axis = 3 if first.kind == "DEPTHWISE_CONV_2D" else 0
-    channels = graph.tensors[first.inputs[_KERNEL]].shape[axis]
+    channels = graph.tensors[first.inputs[KERNEL_PLACE]].shape[axis]
     bias = bias_of(first)
     if bias is not None and not scalable_bias(graph, first, bias):
         return None
@@ -136,7 +136,7 @@ def _reads_channels(graph: Graph, operator: Operator, index: int, channels: int)
     """Whether an operator is a convolution over all channels of a tensor."""
     return (
         operator.kind in {"CONV_2D", "TRANSPOSE_CONV"}
-        and operator.inputs[_DATA[operator.kind]] == index
-        and is_own(graph, operator, operator.inputs[_KERNEL])
-        and graph.tensors[operator.inputs[_KERNEL]].shape[3] == channels
+        and operator.inputs[DATA_PLACE[operator.kind]] == index
+        and is_own(graph, operator, operator.inputs[KERNEL_PLACE])
+        and graph.tensors[operator.inputs[KERNEL_PLACE]].shape[3] == channels
     )

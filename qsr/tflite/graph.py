@@ -244,6 +244,45 @@ class Graph:
                 flat.buffers.append(buffer)
         return _pack(flat)
 
+    def with_channels(
+        self, channels: Mapping[int, int], stored: Mapping[tuple[int, int], NDArray[Any]]
+    ) -> bytes:
+        """Return the model with other numbers of channels, and the constants that go with them.
+
+        Args:
+            channels: tensor number to its number of channels, the last axis.
+            stored: place of an operator, and the place of a constant among its inputs, to what this
+                operator reads there in place of it: of any shape, and of its type. Others that read
+                the same constant keep it.
+        """
+        flat = copy(self._flat)
+        main = copy(flat.subgraphs[0])
+        flat.subgraphs = [main, *flat.subgraphs[1:]]
+        main.tensors, main.operators = list(main.tensors), list(main.operators)
+        flat.buffers = list(flat.buffers)
+        for index, count in channels.items():
+            tensor = main.tensors[index] = copy(main.tensors[index])
+            tensor.shape = [*_numbers(tensor.shape)[:-1], count]
+            signature = _numbers(tensor.shapeSignature)
+            tensor.shapeSignature = [*signature[:-1], count] if signature else None
+        for (place, position), values in stored.items():
+            operator = main.operators[place] = copy(main.operators[place])
+            old = operator.inputs[position]
+            tensor = copy(main.tensors[old])
+            tensor.shape, tensor.shapeSignature = list(values.shape), None
+            tensor.buffer = len(flat.buffers)
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+            flat.buffers.append(buffer)
+            if self.consumers[old] == (self.operators[place],):
+                main.tensors[old] = tensor
+            else:
+                tensor.name = _text(tensor.name) + f"/{place}"
+                operator.inputs = list(operator.inputs)
+                operator.inputs[position] = len(main.tensors)
+                main.tensors.append(tensor)
+        return _pack(flat)
+
     def pruned(self, outputs: Collection[int]) -> bytes:
         """Return the model that ends in some tensors, without the operators they do not need.
 
