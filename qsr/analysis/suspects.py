@@ -148,8 +148,22 @@ def is_off(layer: LayerError) -> bool:
     """Whether stored values are further off than any rounding leaves them."""
     stored = layer.stored
     return stored is not None and (
-        stored.weights_off_steps > MOVED_STEPS or (stored.bias_off_steps or 0.0) > MOVED_STEPS
+        stored.weights_off_steps > MOVED_STEPS or _bias_off_steps(layer) > MOVED_STEPS
     )
+
+
+def _bias_off_steps(layer: LayerError) -> float:
+    """Return how far a layer's biases are off, in steps of its output's grid.
+
+    Where weights were not rounded to the nearest, biases make up for what was done to them: then
+    what is off in the mean of a channel counts, when the layer is fed the reference's values.
+    """
+    if layer.stored is None or layer.stored.bias_off_steps is None:
+        return 0.0
+    off = layer.stored.bias_off_steps
+    if layer.local is None or layer.stored.weights_off_steps <= _NEAREST_STEPS:
+        return off
+    return min(off, max(abs(mean) for mean in layer.local.channels.mean_error) / layer.scale)
 
 
 def _rescaled_biases(layer: LayerError) -> bool:
@@ -193,7 +207,7 @@ def _stored(layer: LayerError, *, reference_quantized: bool, corrected: bool) ->
     """
     if layer.cost is None or layer.stored is None:
         return None
-    weights_off, bias_off = layer.stored.weights_off_steps, layer.stored.bias_off_steps or 0.0
+    weights_off, bias_off = layer.stored.weights_off_steps, _bias_off_steps(layer)
     if reference_quantized and weights_off <= _DAMAGED_STEPS and bias_off <= _DROPPED_STEPS:
         return None
     if not is_off(layer) and (corrected or bias_off <= _MOVED_BIAS_STEPS):

@@ -19,7 +19,7 @@ from qsr.jobs.equalization import (
     middles,
 )
 from qsr.jobs.progress import Progress
-from qsr.jobs.run_folder import RunFolder
+from qsr.jobs.run_folder import RunFolder, notes_in_run
 from qsr.models.zoo import ZOO, pretrained_path
 from qsr.quantization.shared_grids import picture_addends
 from qsr.quiet import import_tensorflow
@@ -124,10 +124,15 @@ def load_network(recipe: Recipe, weights: Path | None, run: Path | None) -> Floa
     Raises:
         ModelError: the weights are unusable, or of another network.
         StudyError: the ranges of the search are unusable.
-        UsageError: the run is of another network.
+        UsageError: the run is of another network, or of one with split channels.
     """
     if run is not None:
         folder = RunFolder(run)
+        if notes_in_run(folder.splitting).get("added"):
+            raise UsageError(
+                f"{run}: its network has copies of channels, and is trained without; give a run "
+                "that was made without --split-channels"
+            )
         model, source = read_model(folder.float_model)
         _check_network(model, recipe, source)
         ranges = read_litert_json(folder.chosen_ranges, model, source=source)

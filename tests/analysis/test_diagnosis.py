@@ -376,6 +376,18 @@ class TestThresholds:
         fitted = {"stored": stored(bias_off_steps=11.0, weights_off_steps=2.0)}
         assert diagnose(comparison_of(second=fitted), reference="x").cause == "none"
 
+    @pytest.mark.parametrize(("mean_steps", "named"), [(0.4, False), (4.0, True)])
+    def test_biases_of_fitted_weights(self, mean_steps, named):
+        """Biases that make up for weights are no fault; those that leave a channel off are one."""
+        means = replace(channels((48.0, 48.0), (1.0, 1.0)), mean_error=(0.0, mean_steps / 255))
+        fitted = {
+            "stored": stored(bias_off_steps=5.0, weights_off_steps=2.0),
+            "cost": cost(weights_db=MUCH),
+            "local": error(48.0, channels=means),
+        }
+        found = diagnose(comparison_of(causes=costs(weights_db=MUCH), second=fitted), reference="x")
+        assert (found.cause == "stored values") == named
+
     def test_one_wrong_bias(self):
         """A bias that is little more than a step off is named, if that costs most of the drop."""
         gone = {"stored": stored(bias_off_steps=1.1), "cost": cost(weights_db=MUCH)}

@@ -85,6 +85,7 @@ def search():
         racing=None,
         shared_images=("e",),
         equalization=Step("equalized channels", 0.005, GAIN, kept=True),
+        splitting=Step("split channels", 0.003, GAIN, kept=True),
         refinements=(
             Step("corrected biases", 0.002, GAIN, kept=True),
             Step("rounded weights", nan, None, kept=False),
@@ -117,6 +118,7 @@ def test_search(search):
     assert [row.marked for row in models.rows] == [True, False, False, False]
     assert texts(refinements) == [
         ["equalized channels", "+0.0050", "+0.0100", "+0.0040", "+0.0160", "yes"],
+        ["split channels", "+0.0030", "+0.0100", "+0.0040", "+0.0160", "yes"],
         ["corrected biases", "+0.0020", "+0.0100", "+0.0040", "+0.0160", "yes"],
         ["rounded weights", "cannot run", *[MISSING] * 3, "no"],
         ["fitted ranges", *[MISSING] * 4, "no"],

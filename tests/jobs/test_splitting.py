@@ -10,6 +10,7 @@ import pytest
 from qsr.calibration import Scheme
 from qsr.calibration.scheme import scheme_named
 from qsr.errors import StudyError, UsageError
+from qsr.jobs.qat import qat_from_recipe
 from qsr.jobs.refinement import Refining
 from qsr.jobs.run_folder import RunFolder
 from qsr.jobs.search_repdata import search_repdata
@@ -153,3 +154,9 @@ def test_bad_limits(limit, scheme, said):
     with pytest.raises(UsageError, match=said):
         check_split(limit, scheme_named(scheme))
     check_split(0, scheme_named(scheme))
+
+
+def test_not_trained(split_run, tmp_path):
+    """QAT does not begin from a run with split channels, and says which run it takes."""
+    with pytest.raises(UsageError, match="made without --split-channels"):
+        qat_from_recipe("xcat_x3", smoke=True, run=Path(split_run.run_folder), out=tmp_path / "qat")
