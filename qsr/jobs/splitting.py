@@ -24,7 +24,7 @@ _MOST_PICTURES = 8
 """So many of the candidates tell which channels to split."""
 
 _LARGEST_SIDE = 128
-"""So many LR pixels of such a picture along a side, from its middle."""
+"""So many LR pixels of such a picture along a side: each channel is measured on all of them."""
 
 
 @dataclass(frozen=True)
