@@ -27,6 +27,7 @@ from qsr.analysis.suspects import (
     MOVED_STEPS,
     Suspected,
     are_rescaled,
+    bias_off,
     find_suspects,
     is_another_making,
     is_certain,
@@ -207,13 +208,16 @@ def _why_stored(layer: LayerError) -> str:
     stored = layer.stored
     assert stored is not None  # noqa: S101 (only a layer with stored values is suspected of them)
     weights = stored.weights_off_steps > MOVED_STEPS
+    steps, channel = bias_off(layer)
+    if weights:
+        steps, channel = stored.weights_off_steps, stored.channel
     what = (
-        f"weights are up to {stored.weights_off_steps:.1f} steps off (rounding leaves 0.5)"
+        f"weights are up to {steps:.1f} steps off (rounding leaves 0.5)"
         if weights
-        else f"biases are up to {stored.bias_off_steps:.1f} steps of its output's grid off"
+        else f"biases are up to {steps:.1f} steps of its output's grid off"
     )
     return (
-        f"Its {what}, most in channel {stored.channel}: they are not the reference's, rounded, but "
+        f"Its {what}, most in channel {channel}: they are not the reference's, rounded, but "
         "were changed or damaged."
     )
 

@@ -148,22 +148,23 @@ def is_off(layer: LayerError) -> bool:
     """Whether stored values are further off than any rounding leaves them."""
     stored = layer.stored
     return stored is not None and (
-        stored.weights_off_steps > MOVED_STEPS or _bias_off_steps(layer) > MOVED_STEPS
+        stored.weights_off_steps > MOVED_STEPS or bias_off(layer)[0] > MOVED_STEPS
     )
 
 
-def _bias_off_steps(layer: LayerError) -> float:
-    """Return how far a layer's biases are off, in steps of its output's grid.
+def bias_off(layer: LayerError) -> tuple[float, int]:
+    """Return how far a layer's biases are off, in steps of its output's grid, and in which channel.
 
     Where weights were not rounded to the nearest, biases make up for what was done to them: then
     what is off in the mean of a channel counts, when the layer is fed the reference's values.
     """
     if layer.stored is None or layer.stored.bias_off_steps is None:
-        return 0.0
-    off = layer.stored.bias_off_steps
+        return 0.0, 0
+    off = layer.stored.bias_off_steps, layer.stored.channel
     if layer.local is None or layer.stored.weights_off_steps <= _NEAREST_STEPS:
         return off
-    return min(off, max(abs(mean) for mean in layer.local.channels.mean_error) / layer.scale)
+    means = np.abs(layer.local.channels.mean_error) / layer.scale
+    return min(off, (float(means.max()), int(means.argmax())))
 
 
 def _rescaled_biases(layer: LayerError) -> bool:
@@ -207,10 +208,10 @@ def _stored(layer: LayerError, *, reference_quantized: bool, corrected: bool) ->
     """
     if layer.cost is None or layer.stored is None:
         return None
-    weights_off, bias_off = layer.stored.weights_off_steps, _bias_off_steps(layer)
-    if reference_quantized and weights_off <= _DAMAGED_STEPS and bias_off <= _DROPPED_STEPS:
+    weights_off, (biases_off, _) = layer.stored.weights_off_steps, bias_off(layer)
+    if reference_quantized and weights_off <= _DAMAGED_STEPS and biases_off <= _DROPPED_STEPS:
         return None
-    if not is_off(layer) and (corrected or bias_off <= _MOVED_BIAS_STEPS):
+    if not is_off(layer) and (corrected or biases_off <= _MOVED_BIAS_STEPS):
         return None
     if layer.stored.weights_off_steps <= MOVED_STEPS and _rescaled_biases(layer):
         return None  # the biases are off, but as they would be right on another grid

@@ -257,14 +257,14 @@ class ClusterExecutor(Executor):
 
         Not to all of them at once: Dask may drop such copies before their workers keep them.
         """
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             self._refuse_lost_scheduler()
             key = f"qsr-shared-{uuid4().hex}"
             left = [worker for worker in workers if worker in await self._client.nthreads()]
             if left:
                 with suppress(OSError, KeyError, ValueError):  # OSError: TimeoutError is one too
                     sent = await self._client.scatter(
-                        {key: held}, workers=left[:1], asynchronous=True
+                        {key: held}, workers=[left[attempt % len(left)]], asynchronous=True
                     )
                     return sent[key]
             workers = list(self._fit)

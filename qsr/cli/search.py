@@ -91,8 +91,8 @@ def search_repdata(
     split_channels: Annotated[
         int,
         typer.Option(
-            help="Then add so many channels at most: copies, half a step apart, of those that "
-            "rounding hurts most."
+            help="Add so many channels at most, after equalizing: copies, half a step apart, of "
+            "those that rounding hurts most."
         ),
     ] = 0,
     clip_free: Annotated[

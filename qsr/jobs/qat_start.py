@@ -128,12 +128,13 @@ def load_network(recipe: Recipe, weights: Path | None, run: Path | None) -> Floa
     """
     if run is not None:
         folder = RunFolder(run)
-        if notes_in_run(folder.splitting).get("added"):
+        model, source = read_model(folder.float_model)
+        split = notes_in_run(folder.splitting)
+        if split.get("added") and split.get("model") == model_hash(model):
             raise UsageError(
                 f"{run}: its network has copies of channels, and is trained without; give a run "
                 "that was made without --split-channels"
             )
-        model, source = read_model(folder.float_model)
         _check_network(model, recipe, source)
         ranges = read_litert_json(folder.chosen_ranges, model, source=source)
         path = folder.integer_model("uint8")

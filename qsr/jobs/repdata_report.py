@@ -107,7 +107,7 @@ class RepdataReport:
             found by their pixels. They may have helped to choose, and took no part in confirming.
         equalization: what equalizing the network's channels before the search gave; None if they
             were not, or if nothing was to be done after the search either.
-        splitting: what splitting channels before the search gave; None as there.
+        splitting: what splitting channels before the search gave; None if none were.
         refinements: what was done to the chosen model after the search, and what each step gave.
         removed: kinds of the integer model's operators that were removed, as they copy bytes.
         notes: one line on each thing that the user should know.

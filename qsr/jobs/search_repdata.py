@@ -280,7 +280,7 @@ class _Search:
                     "validation": _measured_on(parts),
                 },
             )
-            if asked.refining.any:
+            if asked.refining.any or (self.splitting is not None and self.splitting.kept):
                 least = max(facts.smallest_side, LEAST_LR_TO_SCORE)
                 self.pictures = middles(candidate_pairs, least)
             report = self._searched(content, table, facts, parts, executor)
@@ -331,7 +331,7 @@ class _Search:
             )
             if not asked.split_channels:  # else it is another model that is searched for
                 self._check_study(self.equalization.model)
-            keep_equalization(self.folder, content, self.equalization)
+                keep_equalization(self.folder, content, self.equalization)
         return self.equalization.model
 
     def _split(self, content: bytes, pairs: Sequence[Pair], facts: ModelFacts) -> bytes:
@@ -349,6 +349,8 @@ class _Search:
                 on_progress=asked.on_progress,
             )
             self._check_study(self.splitting.model)
+            if self.equalization is not None:
+                keep_equalization(self.folder, self.original, self.equalization)
             keep_splitting(self.folder, asked.split_channels, self.splitting)
         return self.splitting.model
 

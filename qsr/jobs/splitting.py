@@ -20,11 +20,14 @@ from qsr.tflite.runtime import Image
 
 STAGE = "split channels"
 
+_LEAST_GAIN_DB = 0.1
+"""A smaller gain is not worth larger layers, and may be chance."""
+
 _MOST_PICTURES = 8
 """So many of the candidates tell which channels to split."""
 
 _LARGEST_SIDE = 128
-"""So many LR pixels of such a picture along a side: each channel is measured on all of them."""
+"""So many LR pixels of such a picture along a side, from its middle."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,7 @@ def split_if_better(
         return Splitting(model, model, 0, None)
     named = {str(number): lr for number, lr in enumerate(pictures)}
     ranges = collect(model, named, source=source).merged()
-    few = [
-        np.ascontiguousarray(lr[:_LARGEST_SIDE, :_LARGEST_SIDE])
-        for lr in pictures[:: -(-len(pictures) // _MOST_PICTURES)]
-    ]
+    few = [_middle(lr) for lr in pictures[:: -(-len(pictures) // _MOST_PICTURES)]]
     copies = choose_copies(
         model,
         ranges,
@@ -107,10 +107,16 @@ def split_if_better(
         return Splitting(model, model, 0, None)
     split = split_channels(Graph(model, source=source), ranges, copies)
     gain = closer_db(model, split, pictures, scheme, source=source)
-    if gain <= 0:
+    if gain < _LEAST_GAIN_DB:
         return Splitting(model, model, 0, gain)
     added = sum(sum(counts) - len(counts) for counts in copies.values())
     return Splitting(model, split, int(added), gain)
+
+
+def _middle(lr: Image) -> Image:
+    """Return the middle of a picture."""
+    top, left = (max(0, side - _LARGEST_SIDE) // 2 for side in lr.shape[:2])
+    return np.ascontiguousarray(lr[top : top + _LARGEST_SIDE, left : left + _LARGEST_SIDE])
 
 
 def keep_splitting(folder: RunFolder, limit: int, found: Splitting) -> None:
@@ -153,7 +159,8 @@ def splitting_notes(found: Splitting | None) -> tuple[str, ...]:
     compared = f"the integer model of up to {MOST_COMPARED} candidates"
     if not found.kept:
         gain = f"{found.gain_db:+.2f} dB closer to the float model"
-        return (f"no channel was split: {compared} would come {gain}",)
+        asked = f"{_LEAST_GAIN_DB:g} is asked for"
+        return (f"no channel was split: {compared} would come {gain}, and {asked}",)
     note = (
         f"channels added, copies of those that rounding hurts most: {found.added}; {compared} "
         f"comes {found.gain_db:.2f} dB closer to the float model"

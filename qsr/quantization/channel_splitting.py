@@ -9,11 +9,13 @@ with half the weight each, give back x; and after rounding, by Hermite's identit
 
 which is what a grid of step s/2 gives: a quarter of the noise. k copies, s/k apart, give one of
 step s/k. The network's function stays what it was, but where x is within s/2 of the bend of a ReLU
-or PReLU: what it gives there is off by s/8 at most.
+or PReLU of slope a: what it gives there is off by |1 - a| * s/8 at most. A PReLU's result has a
+grid of its own, in which copies are half a step apart only if the two grids have the same step.
 
 Splitting outliers among the weights so is due to Zhao et al., 2019, "Improving Neural Network
 Quantization without Retraining using Outlier Channel Splitting"; halves that round to the whole are
-their section 3.3, and are used here for the weights that read the copies.
+their section 3.3, and are used here for the weights that read the copies, where each output channel
+has a weight scale of its own.
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qsr.calibration.ranges import Ranges
-from qsr.quantization.chains import BIAS_PLACE, DATA_PLACE, KERNEL_PLACE
+from qsr.quantization.chains import BIAS_PLACE, DATA_PLACE, KERNEL_PLACE, bias_of
 from qsr.quantization.shared_grids import STEPS, shared_grids
 from qsr.tflite.graph import Graph, Operator
 
@@ -41,7 +43,8 @@ _SIZE_PLACE, _SPLIT_AXIS_PLACE = 1, 2
 def splittable(graph: Graph) -> tuple[Operator, ...]:
     """Return the convolutions whose output channels can be split, in the order of execution.
 
-    All that they make must come, through ReLU, PReLU, splitting and joining alone, to convolutions.
+    All that they make must come, through ReLU, PReLU, SPLIT_V and CONCATENATION alone, to
+    convolutions. (The parts of a SPLIT are equal, and could not grow each by itself.)
 
     Args:
         graph: a float model.
@@ -49,8 +52,10 @@ def splittable(graph: Graph) -> tuple[Operator, ...]:
     return tuple(
         operator
         for operator in graph.operators
-        if _is_convolution(graph, operator)
-        and operator.kind == "CONV_2D"
+        if operator.kind == "CONV_2D"
+        and _reads(graph, operator, operator.inputs[0])
+        and bias_of(operator) is not None
+        and _is_stored(graph, operator.inputs[BIAS_PLACE["CONV_2D"]])
         and operator.options.fusedActivationFunction in {_FUSED.NONE, _FUSED.RELU}
         and _ends_in_convolutions(graph, operator.outputs[0])
     )
@@ -114,7 +119,9 @@ class _Splitting:
     def _convolution(self, operator: Operator) -> None:
         """Have a convolution read copies, and make some."""
         data = operator.inputs[DATA_PLACE[operator.kind]]
-        kernel = plain = self.graph.constant(operator.inputs[KERNEL_PLACE])
+        if data not in self.counts and operator.index not in self.copies:
+            return
+        kernel = self.graph.constant(operator.inputs[KERNEL_PLACE])
         if data in self.counts:
             kernel = _shared_out(kernel, self.counts[data])
         if operator.index in self.copies:
@@ -125,8 +132,7 @@ class _Splitting:
             step = self.steps[self.graph.tensors[operator.outputs[0]].name]
             moved = bias.repeat(counts) + step * _offsets(counts)
             self.stored[operator.index, place] = moved.astype(np.float32)
-        if kernel is not plain:
-            self.stored[operator.index, KERNEL_PLACE] = kernel.astype(np.float32)
+        self.stored[operator.index, KERNEL_PLACE] = kernel.astype(np.float32)
 
     def _counts(self, index: int) -> NDArray[np.intp]:
         """Return how often each channel of a tensor is there by now."""
@@ -137,11 +143,14 @@ class _Splitting:
 def _shared_out(kernel: NDArray[np.float32], counts: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return a kernel ``(out, height, width, in)`` that reads copies of its input channels.
 
-    The parts of a weight differ as the copies do, so that rounded they sum up to it, rounded.
+    The parts of a weight are spread as copies are, so that rounded they sum up to it, rounded.
+    Which part is the larger alternates from weight to weight: copies differ, too, and what the two
+    differences make together would else add up over a kernel.
     """
     shares = (kernel.astype(np.float64) / counts).repeat(counts, axis=-1)
     step = abs(shares).max(axis=(1, 2, 3), keepdims=True) / _WEIGHT_LEVELS
-    parts: NDArray[np.float64] = shares - step * _offsets(counts)
+    signs = np.where(np.indices(kernel.shape).sum(axis=0) % 2, 1.0, -1.0).repeat(counts, axis=-1)
+    parts: NDArray[np.float64] = shares + signs * step * _offsets(counts)
     return parts
 
 
@@ -150,36 +159,36 @@ def _offsets(counts: NDArray[np.intp]) -> NDArray[np.float64]:
     return np.concatenate([(np.arange(count) - (count - 1) / 2) / count for count in counts])
 
 
-def _is_convolution(graph: Graph, operator: Operator) -> bool:
-    """Whether an operator's kernel and bias are stored in ``float32``, and it mixes channels."""
-    if operator.kind not in {"CONV_2D", "TRANSPOSE_CONV"}:
-        return False
-    place = BIAS_PLACE[operator.kind]
-    constants = [operator.inputs[KERNEL_PLACE], *operator.inputs[place:]]
-    return len(constants) > 1 and all(
-        index >= 0 and graph.tensors[index].constant and graph.tensors[index].dtype == "float32"
-        for index in constants
-    )
+def _is_stored(graph: Graph, index: int) -> bool:
+    """Whether a tensor holds stored ``float32``."""
+    return graph.tensors[index].constant and graph.tensors[index].dtype == "float32"
 
 
 def _ends_in_convolutions(graph: Graph, index: int) -> bool:
     """Whether a tensor is read by convolutions alone, or by what passes its channels on to them."""
     readers = [reader for reader in graph.consumers[index] if reader.kind != "SHAPE"]
-    return index != graph.output_index and all(
-        _reads(graph, reader, index)
-        if reader.kind in DATA_PLACE
-        else _passes_on(graph, reader)
-        and all(_ends_in_convolutions(graph, result) for result in reader.outputs)
-        for reader in readers
+    return (
+        bool(readers)
+        and index != graph.output_index
+        and all(
+            _reads(graph, reader, index)
+            if reader.kind in DATA_PLACE
+            else _passes_on(graph, reader)
+            and all(_ends_in_convolutions(graph, result) for result in reader.outputs)
+            for reader in readers
+        )
     )
 
 
 def _reads(graph: Graph, operator: Operator, index: int) -> bool:
-    """Whether an operator is a convolution that reads a tensor's channels."""
+    """Whether an operator is a convolution over all channels of a tensor, with a stored kernel."""
+    if operator.kind not in {"CONV_2D", "TRANSPOSE_CONV"}:
+        return False
+    kernel = operator.inputs[KERNEL_PLACE]
     return (
-        _is_convolution(graph, operator)
-        and operator.inputs[DATA_PLACE[operator.kind]] == index
-        and graph.tensors[operator.inputs[KERNEL_PLACE]].shape[3] == graph.tensors[index].shape[-1]
+        operator.inputs[DATA_PLACE[operator.kind]] == index
+        and _is_stored(graph, kernel)
+        and graph.tensors[kernel].shape[3] == graph.tensors[index].shape[-1]  # else it has groups
     )
 
 
@@ -198,7 +207,7 @@ def _passes_on(graph: Graph, operator: Operator) -> bool:
             and bool((graph.constant(sizes.index) > 0).all())  # -1: what is left
         )
     if operator.kind == "PRELU":
-        slopes = graph.tensors[operator.inputs[1]]
+        slopes = operator.inputs[1]
         channels = graph.tensors[operator.outputs[0]].shape[-1]
-        return slopes.constant and slopes.dtype == "float32" and slopes.shape[-1] == channels
+        return _is_stored(graph, slopes) and graph.tensors[slopes].shape[-1:] == (channels,)
     return operator.kind == "RELU"

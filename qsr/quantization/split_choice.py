@@ -85,13 +85,13 @@ def _activations_rounded(model: bytes, ranges: Ranges, scheme: Scheme, source: s
     """Return a float model with activations as its integer model has them, and its own weights."""
     own, integer = (Graph(one) for one in (model, quantize(model, ranges, scheme, source=source)))
     constants = {}
-    convolutions = (
-        [operator for operator in graph.operators if operator.kind in DATA_PLACE]
-        for graph in (own, integer)
-    )
-    for ours, theirs in zip(*convolutions, strict=True):
-        for index, other in zip(ours.inputs, theirs.inputs, strict=True):
-            if index >= 0 and own.tensors[index].constant:
+    ours_by_name = {own.tensors[one.outputs[0]].name: one for one in own.operators}
+    for theirs in integer.operators:
+        ours = ours_by_name.get(integer.tensors[theirs.outputs[0]].name)
+        if theirs.kind not in DATA_PLACE or ours is None:
+            continue
+        for index, other in zip(ours.inputs, theirs.inputs, strict=False):
+            if own.tensors[index].constant and own.tensors[index].dtype == "float32":
                 constants[other] = own.constant(index)
     rounded = [tensor.index for tensor in integer.activations]
     return float_view(integer, constants=constants, rounded=rounded)

@@ -260,6 +260,7 @@ class Graph:
         flat.subgraphs = [main, *flat.subgraphs[1:]]
         main.tensors, main.operators = list(main.tensors), list(main.operators)
         flat.buffers = list(flat.buffers)
+        readers = Counter(tensor.buffer for part in flat.subgraphs for tensor in part.tensors)
         for index, count in channels.items():
             tensor = main.tensors[index] = copy(main.tensors[index])
             tensor.shape = [*_numbers(tensor.shape)[:-1], count]
@@ -270,11 +271,16 @@ class Graph:
             old = operator.inputs[position]
             tensor = copy(main.tensors[old])
             tensor.shape, tensor.shapeSignature = list(values.shape), None
-            tensor.buffer = len(flat.buffers)
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-            flat.buffers.append(buffer)
-            if self.consumers[old] == (self.operators[place],):
+            alone = self.consumers[old] == (self.operators[place],)
+            if alone and readers[tensor.buffer] == 1:
+                flat.buffers[tensor.buffer] = buffer
+            else:
+                readers[tensor.buffer] -= alone
+                tensor.buffer = len(flat.buffers)
+                flat.buffers.append(buffer)
+            if alone:
                 main.tensors[old] = tensor
             else:
                 tensor.name = _text(tensor.name) + f"/{place}"

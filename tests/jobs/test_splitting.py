@@ -122,6 +122,31 @@ def test_other_limit_in_same_folder(split_run, search, limit):
     assert (folder.float_model.read_bytes(), folder.unsplit_model.read_bytes()) == before
 
 
+@pytest.mark.parametrize("limit", [0, LIMIT])
+def test_other_model_in_same_folder(split_run, images, uneven_fsrcnn, tmp_path, limit):
+    """A search for another network is refused in the folder, and every file there stays."""
+    other = tmp_path / "other.tflite"
+    other.write_bytes(uneven_fsrcnn)
+    folder = Path(split_run.run_folder)
+    names = [
+        "equalization.json",
+        "splitting.json",
+        "model_fp32.tflite",
+        "model_unsplit_fp32.tflite",
+    ]
+    before = [(folder / name).read_bytes() for name in names]
+    with pytest.raises(StudyError, match="other model"):
+        search_repdata(
+            str(other),
+            candidates=images / "candidates",
+            validation=images / "scored",
+            out=folder,
+            workers=1,
+            split_channels=limit,
+        )
+    assert [(folder / name).read_bytes() for name in names] == before
+
+
 def test_nothing_to_split(espcn, photographs):
     """A network whose features all go through TANH stays as it is, and that is said."""
     found = split_if_better(espcn, list(photographs.values()), Scheme(), LIMIT)
@@ -160,3 +185,22 @@ def test_not_trained(split_run, tmp_path):
     """QAT does not begin from a run with split channels, and says which run it takes."""
     with pytest.raises(UsageError, match="made without --split-channels"):
         qat_from_recipe("xcat_x3", smoke=True, run=Path(split_run.run_folder), out=tmp_path / "qat")
+
+
+def test_left_notes(uneven, images, tmp_path):
+    """Notes on splitting that tell of another network than the run has do not count for QAT."""
+    split = Splitting(b"original", b"split", 3, 1.0)
+    keep_splitting(RunFolder(tmp_path), LIMIT, split)
+    found = search_repdata(
+        str(uneven),
+        candidates=images / "candidates",
+        validation=images / "scored",
+        out=tmp_path / "run",
+        workers=1,
+        strategy="all",
+        refining=Refining(),
+    )
+    for name in ("splitting.json", "model_unsplit_fp32.tflite"):
+        shutil.copy(tmp_path / name, Path(found.run_folder) / name)
+    with pytest.raises(UsageError, match="not the xcat of xcat_x3"):
+        qat_from_recipe("xcat_x3", smoke=True, run=Path(found.run_folder), out=tmp_path / "qat")

@@ -95,6 +95,52 @@ def test_what_can_be_split(converted, kind, splittable_convolutions):
     assert [convolutions.index(one) for one in splittable(graph)] == splittable_convolutions
 
 
+@pytest.mark.parametrize(("groups", "places"), [(1, [0, 1, 2]), (3, [0])])
+def test_groups(converted, groups, places):
+    """A convolution in groups splits nothing and reads nothing that is split; no bias is needed."""
+
+    def build_layers(picture):
+        import tf_keras
+
+        conv, transposed = tf_keras.layers.Conv2D, tf_keras.layers.Conv2DTranspose
+        features = conv(9, 3, padding="same", activation="relu")(picture)
+        features = conv(9, 3, padding="same", activation="relu")(features)
+        features = conv(9, 3, padding="same", groups=groups)(features)
+        return transposed(3, 3, strides=3, padding="same", use_bias=False)(features)
+
+    assert [one.index for one in splittable(Graph(converted(build_layers)))] == places
+
+
+@pytest.mark.parametrize("name", ["xcat", "fsrcnn"])
+def test_no_offset(zoo, photographs, name):
+    """At real steps a network whose every channel is split gives no brighter or darker pictures."""
+    model = zoo(name)
+    ranges = collect(model, photographs).merged()
+    plain, split = Runner(model), Runner(split_channels(Graph(model), ranges, copies_of(model, 2)))
+    off = [split.upscale(lr).astype(int) - plain.upscale(lr) for lr in photographs.values()]
+    values = np.concatenate([one.ravel() for one in off])
+    assert abs(values.mean()) < 0.015
+    assert np.abs(values).max() <= 1
+
+
+def test_replaced_weights_are_gone(zoo):
+    """The file holds the new weights in place of the old ones."""
+    model = zoo("xcat")
+    split = split_channels(Graph(model), ranges_of(model, 1e-9), copies_of(model, 2))
+    stored = {id(one): one for one in map(Graph(split).constant, _constants(split))}
+    weights = sum(one.nbytes for one in stored.values())
+    assert (
+        len(split) - weights
+        < len(model)
+        - sum(Graph(model).constant(index).nbytes for index in _constants(model))
+        + 1000
+    )
+
+
+def _constants(model):
+    return [one.index for one in Graph(model).tensors if one.constant and one.dtype == "float32"]
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_finer_steps(small_green, photographs, count):
     """Through a grid of step s, k copies of green give a green that is off by s/2k at most."""
