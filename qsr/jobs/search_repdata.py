@@ -331,6 +331,7 @@ class _Search:
             )
             if not asked.split_channels:  # else it is another model that is searched for
                 self._check_study(self.equalization.model)
+            if not asked.split_channels or not self.folder.journal.exists():
                 keep_equalization(self.folder, content, self.equalization)
         return self.equalization.model
 
