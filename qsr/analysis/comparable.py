@@ -72,7 +72,10 @@ def _size_text(facts: ModelFacts) -> str:
 def _check_layers(pair: ModelPair) -> None:
     """Check that both models are of the same layers, by and large."""
     reference, tested, alignment = pair.reference_graph, pair.tested_graph, pair.alignment
-    advice = f"give the model that {pair.tested_source} was made from"
+    advice = (
+        f"give the model that {pair.tested_source} was made from (of a search, model_fp32.tflite "
+        "in its folder)"
+    )
     if _has_inside(reference) and not _shares_inside(alignment):
         raise ModelError(
             f"{pair.reference_source} and {pair.tested_source} have no tensor in common between "

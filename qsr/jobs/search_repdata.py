@@ -68,6 +68,7 @@ from qsr.jobs.screen import screen_for
 from qsr.jobs.splitting import STAGE as SPLITTING
 from qsr.jobs.splitting import (
     Splitting,
+    check_limit,
     check_split,
     keep_splitting,
     split_before,
@@ -291,6 +292,7 @@ class _Search:
     def _known_network(self, content: bytes) -> bytes | None:
         """Return the float model that is searched for, if no work is needed to know it."""
         asked, folder = self.asked, self.folder
+        check_limit(folder, asked.split_channels)
         if asked.equalized:
             self.equalization = equalized_before(folder, content)
             if self.equalization is not None:

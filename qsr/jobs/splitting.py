@@ -8,7 +8,7 @@ import numpy as np
 
 from qsr.calibration import Scheme, collect
 from qsr.calibration.provenance import model_hash
-from qsr.errors import UsageError
+from qsr.errors import StudyError, UsageError
 from qsr.jobs.closeness import MOST_COMPARED, closer_db
 from qsr.jobs.progress import Progress, silent
 from qsr.jobs.run_folder import RunFolder, notes_in_run, write_in_run
@@ -134,7 +134,8 @@ def keep_splitting(folder: RunFolder, limit: int, found: Splitting) -> None:
         "gain_db": found.gain_db,
     }
     write_in_run(folder.splitting, json.dumps(entry, indent=2))
-    write_model(folder.unsplit_model, found.original)
+    if found.kept:
+        write_model(folder.unsplit_model, found.original)
     write_model(folder.float_model, found.model)
 
 
@@ -145,9 +146,26 @@ def split_before(folder: RunFolder, original: bytes, limit: int) -> Splitting | 
         return None
     model = folder.float_model_of(entry.get("model"))
     added, gain_db = entry.get("added"), entry.get("gain_db")
-    if model is None or not isinstance(added, int) or not isinstance(gain_db, float | None):
+    if (
+        model is None
+        or not isinstance(added, int)
+        or added < 0
+        or not isinstance(gain_db, float | None)
+    ):
         return None
     return Splitting(original, model, added, gain_db)
+
+
+def check_limit(folder: RunFolder, limit: int) -> None:
+    """Raise StudyError if a study in the folder was made with another number of channels."""
+    entry = notes_in_run(folder.splitting)
+    if not folder.journal.exists() or entry.get("limit") in {None, limit}:
+        return
+    if entry.get("added") and folder.float_model_of(entry.get("model")) is not None:
+        raise StudyError(
+            f"{folder.path}: was made with --split-channels {entry['limit']}, not {limit}; give "
+            "that number, or another --out"
+        )
 
 
 def splitting_notes(found: Splitting | None) -> tuple[str, ...]:

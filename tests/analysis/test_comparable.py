@@ -105,7 +105,7 @@ class TestRefused:
         """A network of one layer, which another has among others."""
         text = refusal(trained_xcat, integer_of(unlike_xcat(3)))
         assert text.startswith("a.tflite and b.tflite share 1 of 8 layers with weights")
-        assert text.endswith("give the model that b.tflite was made from")
+        assert text.endswith("(of a search, model_fp32.tflite in its folder)")
 
     def test_nothing_in_common(self, fsrcnn, espcn, integer_of):
         """Networks of the same scale that end in different operators."""
