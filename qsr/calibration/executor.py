@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -106,9 +107,12 @@ class _LocalProcesses(ProcessPoolExecutor):
         """Close this process's own end of the pipe that workers read tasks from.
 
         Once they have ended nobody reads it, and the thread that writes a task larger than a pipe
-        holds fails instead of waiting for ever, and this process for it. Later releases of Python
-        3.11 do so themselves (github.com/python/cpython/issues/94777).
+        holds fails instead of waiting for ever, and this process for it. Python does so itself
+        since 3.11.5 (github.com/python/cpython/issues/94777), in a thread of its own: there, two
+        that close it at the same time would fail.
         """
+        if sys.version_info >= (3, 11, 5):
+            return
         queue = getattr(self, "_call_queue", None)
         if queue is not None:  # else it is shut down already
             queue._reader.close()  # noqa: SLF001
