@@ -31,7 +31,8 @@ def closer_db(
         ModelError: a model cannot be run or quantized.
     """
     pictures = pictures[:: -(-len(pictures) // MOST_COMPARED)]
-    wanted = [Runner(model, source=source).upscale(lr) for lr in pictures]
+    reference = Runner(model, source=source)
+    wanted = [reference.upscale(lr) for lr in pictures]
     plain, better = (_closeness(one, pictures, wanted, scheme, source) for one in (model, other))
     return better - plain
 

@@ -282,8 +282,9 @@ class _Search:
                 },
             )
             if asked.refining.any or (self.splitting is not None and self.splitting.kept):
-                least = max(facts.smallest_side, LEAST_LR_TO_SCORE)
-                self.pictures = middles(candidate_pairs, least)
+                self._middles(candidate_pairs, facts)
+            else:
+                self.pictures = ()  # what splitting looked at; nothing else is measured on them
             report = self._searched(content, table, facts, parts, executor)
         shutil.rmtree(folder.decoded, ignore_errors=True)
         shutil.rmtree(folder.decoded_confirmation, ignore_errors=True)
@@ -345,7 +346,7 @@ class _Search:
         if self.splitting is None:
             self.splitting = split_if_better(
                 content,
-                middles(pairs, max(facts.smallest_side, LEAST_LR_TO_SCORE)),
+                self._middles(pairs, facts),
                 asked.scheme,
                 asked.split_channels,
                 source=asked.model,
@@ -356,6 +357,12 @@ class _Search:
                 keep_equalization(self.folder, self.original, self.equalization)
             keep_splitting(self.folder, asked.split_channels, self.splitting)
         return self.splitting.model
+
+    def _middles(self, pairs: Sequence[Pair], facts: ModelFacts) -> tuple[Image, ...]:
+        """Return what steps before and after the search measure on; loaded once."""
+        if not self.pictures:
+            self.pictures = middles(pairs, max(facts.smallest_side, LEAST_LR_TO_SCORE))
+        return self.pictures
 
     def _searched(
         self,

@@ -52,7 +52,8 @@ def choose_copies(
         ModelError: the model cannot be run or quantized.
     """
     graph = Graph(model, source=source)
-    wanted = [Runner(model, source=source).upscale(lr).astype(np.float64) for lr in pictures]
+    reference = Runner(model, source=source)
+    wanted = [reference.upscale(lr).astype(np.float64) for lr in pictures]
 
     def error(copies: Copies) -> float:
         """Return the mean squared error that rounded activations give, in levels of 255."""

@@ -233,15 +233,8 @@ class Graph:
                     f"{tensor.name}: {stored.dtype} {stored.shape} in place of "
                     f"{tensor.dtype} {tensor.shape}"
                 )
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(stored.tobytes(), np.uint8)
             changed = main.tensors[index] = copy(main.tensors[index])
-            if readers[changed.buffer] == 1:
-                flat.buffers[changed.buffer] = buffer
-            else:
-                readers[changed.buffer] -= 1
-                changed.buffer = len(flat.buffers)
-                flat.buffers.append(buffer)
+            _store(flat, changed, stored, readers)
         return _pack(flat)
 
     def with_channels(
@@ -271,22 +264,15 @@ class Graph:
             old = operator.inputs[position]
             tensor = copy(main.tensors[old])
             tensor.shape, tensor.shapeSignature = list(values.shape), None
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-            alone = self.consumers[old] == (self.operators[place],)
-            if alone and readers[tensor.buffer] == 1:
-                flat.buffers[tensor.buffer] = buffer
-            else:
-                readers[tensor.buffer] -= alone
-                tensor.buffer = len(flat.buffers)
-                flat.buffers.append(buffer)
-            if alone:
+            if self.consumers[old] == (self.operators[place],):
                 main.tensors[old] = tensor
             else:
+                readers[tensor.buffer] += 1  # one tensor more than the file had
                 tensor.name = _text(tensor.name) + f"/{place}"
                 operator.inputs = list(operator.inputs)
                 operator.inputs[position] = len(main.tensors)
                 main.tensors.append(tensor)
+            _store(flat, tensor, values, readers)
         return _pack(flat)
 
     def pruned(self, outputs: Collection[int]) -> bytes:
@@ -412,6 +398,18 @@ def _parse(model: bytes, source: str) -> Any:
     except Exception as error:  # wrong numbers lead anywhere
         raise ModelError(f"{source}: damaged .tflite model ({error})") from error
     return flat
+
+
+def _store(flat: Any, tensor: Any, values: NDArray[Any], readers: Counter[int]) -> None:
+    """Have a tensor hold other values; tensors that share its buffer, so counted, keep theirs."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    if readers[tensor.buffer] == 1:
+        flat.buffers[tensor.buffer] = buffer
+    else:
+        readers[tensor.buffer] -= 1
+        tensor.buffer = len(flat.buffers)
+        flat.buffers.append(buffer)
 
 
 def _pack(flat: Any) -> bytes:
